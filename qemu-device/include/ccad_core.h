@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ccad core: the whole behaviour of the device behind a C interface
+ *
+ * The core knows nothing of the machine around it.  A host (the QEMU shim, a
+ * unit test, a fuzzer) gives it struct ccad_host_ops and calls the functions
+ * below.
+ *
+ * Locks.  The host's big lock (BQL in QEMU) is outermost: the core calls the
+ * host_ops with none of its own locks held, but for map, unmap and is_local,
+ * which must not take the big lock.  Every function below may be called with
+ * the big lock held and never waits for an engine that is inside a host_op
+ * which may take it; ccad_core_delete() alone joins the engine threads and
+ * has to be called without the big lock.
+ */
+#ifndef CCAD_CORE_H
+#define CCAD_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ccad_core ccad_core;
+
+/* One translation: [va, va + len) is [pa, pa + len), len a power of two. */
+typedef struct ccad_translation {
+    uint64_t va;
+    uint64_t pa;
+    uint64_t len;
+    bool read;      /* neither: not present, pa is meaningless */
+    bool write;
+} ccad_translation;
+
+typedef enum ccad_response {
+    CCAD_RESPONSE_SUCCESS = 0,
+    CCAD_RESPONSE_INVALID = 1,
+    CCAD_RESPONSE_FAILURE = 0xf,
+} ccad_response;
+
+typedef struct ccad_host_ops {
+    /*
+     * ATS: translate [va, va + len), page aligned, of pasid into at most max
+     * entries in the order of addresses; write asks for write permission.
+     * Returns the number of entries, or -1 if the request could not be made
+     * (ATS off, bus master off, no such PASID).
+     */
+    int (*translate)(void *opaque, uint32_t pasid, uint64_t va, uint64_t len,
+                     bool write, ccad_translation *out, size_t max);
+    /*
+     * PRI: request one page, the last of the group prgi.  The answer comes
+     * through ccad_core_page_response(), possibly before this returns.
+     * Returns false if the request could not be made (PRI off).
+     */
+    bool (*page_request)(void *opaque, uint32_t pasid, uint64_t va, bool read,
+                         bool write, uint16_t prgi);
+    /*
+     * Make [pa, pa + *len) accessible to the calling thread, *len may shrink;
+     * NULL if it is not memory.  unmap gives it back, with the bytes used.
+     */
+    void *(*map)(void *opaque, uint64_t pa, uint64_t *len, bool write);
+    void (*unmap)(void *opaque, void *ptr, uint64_t len, bool write);
+    /* Whether pa lies in the device's own memory. */
+    bool (*is_local)(void *opaque, uint64_t pa);
+    /* Raise an MSI-X vector. */
+    void (*interrupt)(void *opaque, uint32_t vector);
+    /* Called first and last by every engine thread. */
+    void (*thread_enter)(void *opaque);
+    void (*thread_leave)(void *opaque);
+    /*
+     * A PASID comes into use by the first context enabled with it and goes
+     * out of use with the last one; called from the register write that does
+     * it, so with the big lock held.  bind returns false if the PASID cannot
+     * be used now.
+     */
+    bool (*pasid_bind)(void *opaque, uint32_t pasid);
+    void (*pasid_unbind)(void *opaque, uint32_t pasid);
+} ccad_host_ops;
+
+/* Cost model: device time of an access, see docs/specs/ccad.rst. */
+typedef struct ccad_cost {
+    uint32_t local_latency_ns;
+    uint32_t local_mbps;            /* MiB/s */
+    uint32_t system_latency_ns;
+    uint32_t system_mbps;
+    uint32_t translation_ns;        /* one ATS request */
+    uint32_t page_request_ns;       /* one page request */
+} ccad_cost;
+
+typedef struct ccad_config {
+    uint32_t contexts;              /* 1..CCAD_MAX_CONTEXTS */
+    uint32_t engines;               /* 1..64 threads */
+    uint32_t atc_sets;              /* power of two, 1..65536 */
+    uint32_t atc_ways;              /* 1..64 */
+    uint32_t vectors;               /* MSI-X vectors */
+    uint32_t page_requests;         /* most outstanding page requests, 1..512 */
+    uint64_t mem_size;              /* bytes of local memory, 0: none */
+    ccad_cost cost;
+} ccad_config;
+
+/*
+ * Check config: NULL if it is good, else one static phrase that says which
+ * field is wrong and what it takes.
+ */
+const char *ccad_config_check(const ccad_config *config);
+
+/* NULL only if threads or memory ran out. config and ops are copied. */
+ccad_core *ccad_core_new(const ccad_config *config, const ccad_host_ops *ops,
+                         void *opaque);
+/* Ends the engine threads. Call without the big lock; NULL is fine. */
+void ccad_core_delete(ccad_core *core);
+
+/* Size of BAR0 for so many contexts, bytes, a power of two. */
+uint64_t ccad_bar_size(uint32_t contexts);
+
+/* BAR0. Accesses the header does not allow read as ones and write nothing. */
+uint64_t ccad_core_read(ccad_core *core, uint64_t offset, unsigned size);
+void ccad_core_write(ccad_core *core, uint64_t offset, uint64_t value,
+                     unsigned size);
+
+/*
+ * Invalidate [va, va + len) of pasid (ATS invalidation), or of every PASID if
+ * global. On return no engine touches, nor will touch, a page through a
+ * translation obtained before the call.
+ */
+void ccad_core_invalidate(ccad_core *core, uint32_t pasid, bool global,
+                          uint64_t va, uint64_t len);
+
+/* The response to page request group prgi; an unknown one is ignored. */
+void ccad_core_page_response(ccad_core *core, uint16_t prgi,
+                             ccad_response response);
+
+/*
+ * Reset everything software can see. On return no engine touches memory on
+ * behalf of what ran before, and outstanding page requests are forgotten.
+ */
+void ccad_core_reset(ccad_core *core);
+
+/* One CCAD_STAT_* counter of the device. */
+uint64_t ccad_core_stat(ccad_core *core, uint32_t stat);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CCAD_CORE_H */
