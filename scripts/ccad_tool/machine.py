@@ -42,7 +42,7 @@ def command(o, qemu, kernel, rootfs, accel, run):
     cdm = parse_size(o.cdm_size)
     accel_arg = "tcg,thread=multi" if accel == "tcg" else accel
     append = ["console=ttyS0", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/init",
-              "panic=-1", "oops=panic", "quiet", "loglevel=7", "random.trust_cpu=on", "nokaslr",
+              "panic=-1", "oops=panic", "random.trust_cpu=on", "nokaslr",
               "ccad_scratch=1"]
     argv = [
         str(qemu.binary), "-name", "ccad,debug-threads=on", "-nodefaults", "-no-user-config",

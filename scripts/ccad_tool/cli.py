@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Command line of ccad."""
+
+import argparse
+import sys
+
+from . import procs, progress
+from .util import Fail
+
+
+def _seconds(text):
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        value = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a time: 90, 90s, 2m")
+    return value
+
+
+def _sources(p):
+    g = p.add_argument_group("what to run")
+    g.add_argument("--qemu-source", metavar="PATH", help="source of QEMU 11.1: tree or tarball")
+    g.add_argument("--linux-source", metavar="PATH", help="source of Linux 7.3: tree or tarball")
+    g.add_argument("--qemu", metavar="PATH", help="a qemu-system-x86_64 that is built already")
+    g.add_argument("--kernel", metavar="PATH", help="a vmlinux that is built already")
+
+
+def _guest(p):
+    g = p.add_argument_group("the guest")
+    g.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto",
+                   help="auto: kvm where a guest really starts under it, else tcg")
+    g.add_argument("--memory", metavar="SIZE", default="1G", help="ordinary memory (%(default)s)")
+    g.add_argument("--cpus", metavar="N", type=int, default=2, help="processors (%(default)s)")
+    g.add_argument("--cdm-size", metavar="SIZE", default="512M",
+                   help="the accelerator's memory (%(default)s)")
+    g.add_argument("--distance", metavar="N", type=int, default=160,
+                   help="NUMA distance of that memory (%(default)s)")
+    g.add_argument("--device-arg", metavar="ARGS", help="more options of the device: engines=4,…")
+    g.add_argument("--qemu-arg", metavar="ARG", action="append", help="passed to QEMU; repeatable")
+    g.add_argument("--kernel-arg", metavar="ARG", action="append",
+                   help="passed to the guest's kernel; repeatable")
+    g.add_argument("--no-device", action="store_true", help="a guest without the accelerator")
+
+
+def parser():
+    top = argparse.ArgumentParser(
+        prog="ccad", description="A guest with a coherent accelerator, from one command.")
+    sub = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    p = sub.add_parser("boot", help="build what is missing and boot the guest",
+                       description="On a terminal: a shell in the guest. Otherwise, or with "
+                                   "--demo: the demonstration, then power off.")
+    p.add_argument("--exec", metavar="CMD", help="run one command in the guest and exit with its "
+                   "code; 124: time-out; 255: the kernel panicked or complained")
+    p.add_argument("--demo", action="store_true", help="run the demonstration and power off")
+    p.add_argument("--input", metavar="FILE", help="what the demonstration works on (vmlinux)")
+    p.add_argument("--timeout", metavar="TIME", type=_seconds, help="limit for --exec and --demo")
+    p.add_argument("--share", metavar="DIR", help="readable in the guest at /host")
+    p.add_argument("--gdb", action="store_true", help="wait for a debugger on localhost:1234")
+    _sources(p)
+    _guest(p)
+    p.set_defaults(run="boot", kernel_tree=None)
+
+    p = sub.add_parser("shell", help="like boot on a terminal: a shell in the guest")
+    p.add_argument("--share", metavar="DIR", help="readable in the guest at /host")
+    _sources(p)
+    _guest(p)
+    p.set_defaults(run="boot", kernel_tree=None, exec=None, demo=False, input=None, timeout=None,
+                   gdb=False)
+
+    p = sub.add_parser("build", help="build QEMU, kernel and root file system, boot nothing")
+    _sources(p)
+    p.set_defaults(run="build", kernel_tree=None)
+    return top
+
+
+def main(argv):
+    args = parser().parse_args(argv)
+    procs.install_handlers()
+    try:
+        return _dispatch(args)
+    except Fail as e:
+        progress.say(f"ccad: {e.what}")
+        if e.remedy:
+            progress.say(f"      {e.remedy}")
+        return e.code
+    except procs.Interrupted as e:
+        progress.say("ccad: interrupted")
+        return 128 + e.signum
+    except BrokenPipeError:
+        return 141
+    finally:
+        procs.kill_all()
+        try:
+            sys.stdout.flush()
+        except OSError:
+            pass
+
+
+def _dispatch(args):
+    if args.run == "boot":
+        from . import boot
+        return boot.main(args)
+    if args.run == "build":
+        from . import boot
+        boot.Parts(args)
+        return 0
+    raise Fail(f"no command {args.run}")

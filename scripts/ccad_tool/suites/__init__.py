@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The test suites.  Each has run(context) and, for --list, names(context)."""
+
+ORDER = ("tool", "core", "qemu", "kunit", "cdm", "driver")
+ABOUT = {
+    "tool": "this tool itself, and what has to agree between the parts",
+    "core": "unit tests of the device: plain, ASan+UBSan, TSan",
+    "qemu": "qtests of the device in QEMU, without a guest",
+    "kunit": "KUnit suites of the kernel series, in the guest",
+    "cdm": "self-tests of the coherent memory node, in the guest",
+    "driver": "self-tests of the driver and of shared virtual memory, in the guest",
+}
