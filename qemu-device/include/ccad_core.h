@@ -12,6 +12,10 @@
  * the big lock held and never waits for an engine that is inside a host_op
  * which may take it; ccad_core_delete() alone joins the engine threads and
  * has to be called without the big lock.
+ *
+ * Any thread may call any function at any time, with two exceptions: resets
+ * and writes to CCAD_REG_CTRL and to the context blocks come one at a time
+ * (the big lock sees to that), and ccad_core_delete() comes last.
  */
 #ifndef CCAD_CORE_H
 #define CCAD_CORE_H
@@ -107,10 +111,16 @@ typedef struct ccad_config {
  */
 const char *ccad_config_check(const ccad_config *config);
 
-/* NULL only if threads or memory ran out. config and ops are copied. */
+/*
+ * NULL only if threads or memory ran out, or if ccad_config_check() objects.
+ * config and ops are copied.
+ */
 ccad_core *ccad_core_new(const ccad_config *config, const ccad_host_ops *ops,
                          void *opaque);
-/* Ends the engine threads. Call without the big lock; NULL is fine. */
+/*
+ * Ends the engine threads. Call without the big lock; NULL is fine. Does not
+ * unbind: reset first.
+ */
 void ccad_core_delete(ccad_core *core);
 
 /* Size of BAR0 for so many contexts, bytes, a power of two. */
@@ -123,7 +133,8 @@ void ccad_core_write(ccad_core *core, uint64_t offset, uint64_t value,
 
 /*
  * Invalidate [va, va + len) of pasid (ATS invalidation), or of every PASID if
- * global. On return no engine touches, nor will touch, a page through a
+ * global; up to the end of the address space if len is 0 or would pass it.
+ * On return no engine touches, nor will touch, a page through a
  * translation obtained before the call.
  */
 void ccad_core_invalidate(ccad_core *core, uint32_t pasid, bool global,
@@ -134,7 +145,7 @@ void ccad_core_page_response(ccad_core *core, uint16_t prgi,
                              ccad_response response);
 
 /*
- * Reset everything software can see. On return no engine touches memory on
+ * Reset everything software can see; unbinds the PASIDs in use. On return no engine touches memory on
  * behalf of what ran before, and outstanding page requests are forgotten.
  */
 void ccad_core_reset(ccad_core *core);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Address translation cache: set-associative, tagged by PASID, entries of any
+ * power-of-two size from 4 KiB on, least recently used of the set goes first.
+ *
+ * Invalidation is counted by a generation.  Who asks the host for a
+ * translation notes the generation first; the answer is taken only if no
+ * invalidation that overlaps it came in between.  The last invalidations are
+ * kept in a log, so that those of other pages do no harm; an answer older
+ * than the log counts as stale.
+ */
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "ccad_core.h"
+
+namespace ccad {
+
+inline constexpr uint64_t page_size = 4096;
+
+/* [first, last] is at pa; inclusive, since the last page may end at 2^64. */
+struct Translation {
+    uint64_t first;
+    uint64_t last;
+    uint64_t pa;
+    bool read;
+    bool write;
+
+    bool covers(uint64_t va) const { return va >= first && va <= last; }
+    bool allows(bool for_write) const { return for_write ? write : read; }
+
+    /* Nothing if the host's answer makes no sense or grants nothing. */
+    static std::optional<Translation> from(const ccad_translation &answer);
+};
+
+class Atc {
+public:
+    Atc(uint32_t sets, uint32_t ways);
+
+    uint64_t generation() const
+    {
+        return generation_.load(std::memory_order_acquire);
+    }
+
+    /* The translation of va that allows the access. */
+    std::optional<Translation> lookup(uint32_t pasid, uint64_t va,
+                                      bool for_write);
+
+    /* False if stale: it was asked for at generation, and invalidated since. */
+    bool insert(uint64_t generation, uint32_t pasid, const Translation &entry);
+
+    /* Whether no invalidation since generation overlaps [first, last]. */
+    bool fresh(uint64_t generation, uint32_t pasid, uint64_t first,
+               uint64_t last) const;
+
+    /* Drop all that overlaps [first, last] of pasid, or of every PASID. */
+    void invalidate(uint32_t pasid, bool global, uint64_t first, uint64_t last);
+
+    uint32_t capacity() const { return sets_ * ways_; }
+
+private:
+    struct Line {
+        Translation entry;
+        uint64_t used;
+        uint32_t pasid;
+        uint8_t shift; /* 0: free */
+    };
+    struct Record {
+        uint64_t first;
+        uint64_t last;
+        uint32_t pasid;
+        bool global;
+
+        bool hits(uint32_t pasid, uint64_t first, uint64_t last) const;
+    };
+
+    Line *set_of(uint32_t pasid, uint64_t va, unsigned shift);
+    void drop(Line &line);
+    void sweep(const Record &what);
+    void probe(const Record &what);
+    uint64_t probes(const Record &what) const;
+    bool fresh_locked(uint64_t generation, uint32_t pasid, uint64_t first,
+                      uint64_t last) const;
+
+    const uint32_t sets_;
+    const uint32_t ways_;
+    mutable std::mutex mutex_;
+    std::vector<Line> lines_;
+    std::array<uint32_t, 64> sizes_{}; /* lines in use by log2 of their size */
+    uint64_t clock_ = 0;
+    std::atomic<uint64_t> generation_{0};
+    std::array<Record, 64> log_{};
+};
+
+} // namespace ccad

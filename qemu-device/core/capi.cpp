@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The C interface.  Nothing is thrown through it. */
+#include <bit>
+#include <new>
+#include <system_error>
+
+#include "core.hpp"
+
+struct ccad_core {
+    ccad::Core core;
+};
+
+namespace {
+
+constexpr bool within(uint32_t value, uint32_t low, uint32_t high)
+{
+    return value >= low && value <= high;
+}
+
+} // namespace
+
+extern "C" const char *ccad_config_check(const ccad_config *config)
+{
+    static_assert(CCAD_MAX_CONTEXTS == 1024 &&
+                  ccad::max_page_requests == 512);
+
+    if (!within(config->contexts, 1, CCAD_MAX_CONTEXTS)) {
+        return "contexts must be 1 to 1024";
+    }
+    if (!within(config->engines, 1, 64)) {
+        return "engines must be 1 to 64";
+    }
+    if (!within(config->atc_sets, 1, 65536) ||
+        !std::has_single_bit(config->atc_sets)) {
+        return "atc-sets must be a power of two from 1 to 65536";
+    }
+    if (!within(config->atc_ways, 1, 64)) {
+        return "atc-ways must be 1 to 64";
+    }
+    if (!within(config->vectors, 1, 2048)) {
+        return "vectors must be 1 to 2048";
+    }
+    if (!within(config->page_requests, 1, ccad::max_page_requests)) {
+        return "page-requests must be 1 to 512";
+    }
+    return nullptr;
+}
+
+extern "C" ccad_core *ccad_core_new(const ccad_config *config,
+                                    const ccad_host_ops *ops, void *opaque)
+{
+    if (ccad_config_check(config)) {
+        return nullptr;
+    }
+    try {
+        return new ccad_core{{*config, *ops, opaque}};
+    } catch (const std::bad_alloc &) {
+        return nullptr;
+    } catch (const std::system_error &) {
+        return nullptr;
+    }
+}
+
+extern "C" void ccad_core_delete(ccad_core *core)
+{
+    delete core;
+}
+
+extern "C" uint64_t ccad_bar_size(uint32_t contexts)
+{
+    return std::bit_ceil(CCAD_DOORBELL_BASE +
+                         uint64_t{contexts} * CCAD_DOORBELL_STRIDE);
+}
+
+extern "C" uint64_t ccad_core_read(ccad_core *core, uint64_t offset,
+                                   unsigned size)
+{
+    return core->core.read(offset, size);
+}
+
+extern "C" void ccad_core_write(ccad_core *core, uint64_t offset,
+                                uint64_t value, unsigned size)
+{
+    core->core.write(offset, value, size);
+}
+
+extern "C" void ccad_core_invalidate(ccad_core *core, uint32_t pasid,
+                                     bool global, uint64_t va, uint64_t len)
+{
+    core->core.invalidate(pasid, global, va, len);
+}
+
+extern "C" void ccad_core_page_response(ccad_core *core, uint16_t prgi,
+                                        ccad_response response)
+{
+    core->core.page_response(prgi, response);
+}
+
+extern "C" void ccad_core_reset(ccad_core *core)
+{
+    core->core.reset();
+}
+
+extern "C" uint64_t ccad_core_stat(ccad_core *core, uint32_t stat)
+{
+    return core->core.stat(stat);
+}

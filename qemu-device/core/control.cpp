@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Enabling, disabling, stopping, clearing and resetting. */
+#include "core.hpp"
+#include "engine.hpp"
+
+namespace ccad {
+
+/*
+ * With state_ held: nobody runs the context any more, but for an engine that
+ * is inside its gate or inside the host.
+ */
+uint64_t Core::halt(Context &context, uint32_t state, uint32_t cause)
+{
+    context.state = state;
+    context.cause = cause;
+    context.place = Place::idle;
+    context.answer.reset();
+    scheduler_.remove(&context);
+    return context.epoch.fetch_add(1, std::memory_order_acq_rel) + 1;
+}
+
+/* With control_ held, after halt(): end what is in flight. */
+void Core::seize(Context &context, bool record)
+{
+    drain();
+    std::lock_guard lock(control_gate_);
+    context.run.abort(record);
+}
+
+bool Core::latchable(const RunConfig &block) const
+{
+    if (block.shift < CCAD_RING_SHIFT_MIN ||
+        block.shift > CCAD_RING_SHIFT_MAX || block.ring % page_size ||
+        block.vector >= config_.vectors) {
+        return false;
+    }
+    return !wraps(block.ring, sizeof(ccad_desc) << block.shift);
+}
+
+void Core::enable(Context &context)
+{
+    RunConfig block;
+    bool good;
+    bool first;
+    bool raise = false;
+    {
+        std::lock_guard lock(state_);
+        if (context.state != CCAD_CTX_DISABLED) {
+            return;
+        }
+        block = context.block;
+        good = latchable(block);
+        first = !bindings_.contains(block.pasid);
+    }
+    if (good && first) {
+        good = host_.pasid_bind(block.pasid);
+    }
+    {
+        std::lock_guard control(control_);
+        if (good) {
+            std::lock_guard lock(control_gate_);
+            context.run.start(block);
+        }
+
+        std::lock_guard lock(state_);
+        if (good) {
+            Binding &binding = bindings_[block.pasid];
+            binding.contexts++;
+            context.bound = true;
+            context.invalidations_base = binding.invalidations;
+            halt(context, CCAD_CTX_ENABLED, CCAD_CAUSE_NONE);
+        } else {
+            halt(context, CCAD_CTX_ERROR, CCAD_CAUSE_CONFIG);
+            raise = set_event(CCAD_EVENT_CTX_ERROR);
+        }
+    }
+    if (raise) {
+        host_.interrupt(CCAD_VECTOR_EVENT);
+    }
+}
+
+void Core::disable(Context &context)
+{
+    uint32_t pasid;
+    bool last;
+    {
+        std::lock_guard control(control_);
+        {
+            std::lock_guard lock(state_);
+            if (!context.bound) {
+                halt(context, CCAD_CTX_DISABLED, CCAD_CAUSE_NONE);
+                return;
+            }
+            halt(context, CCAD_CTX_DRAINING, CCAD_CAUSE_NONE);
+        }
+        seize(context, true);
+
+        std::lock_guard lock(state_);
+        pasid = context.run.config().pasid;
+        Binding &binding = bindings_[pasid];
+        context.stats.set(CCAD_STAT_INVALIDATIONS,
+                          context_stat(context, CCAD_STAT_INVALIDATIONS));
+        context.bound = false;
+        context.state = CCAD_CTX_DISABLED;
+        last = !--binding.contexts;
+        if (last) {
+            bindings_.erase(pasid);
+            requests_.forget(pasid);
+            wake_stalled();
+            atc_.invalidate(pasid, false, 0, UINT64_MAX);
+        }
+    }
+    if (last) {
+        host_.pasid_unbind(pasid);
+    }
+}
+
+void Core::doorbell(Context &context, uint32_t tail)
+{
+    uint64_t epoch;
+    bool raise;
+    {
+        std::lock_guard lock(state_);
+        Run &run = context.run;
+        if (context.state == CCAD_CTX_ERROR && context.bound) {
+            run.set_tail(tail);
+        }
+        if (context.state != CCAD_CTX_ENABLED) {
+            return;
+        }
+        if (tail - run.head() <= uint32_t{1} << run.config().shift) {
+            run.set_tail(tail);
+            if (context.place == Place::idle && run.head() != tail) {
+                make_ready(context);
+            }
+            return;
+        }
+        epoch = halt(context, CCAD_CTX_ERROR, CCAD_CAUSE_DOORBELL);
+        raise = set_event(CCAD_EVENT_CTX_ERROR);
+    }
+    if (raise) {
+        host_.interrupt(CCAD_VECTOR_EVENT);
+    }
+
+    std::lock_guard control(control_);
+    {
+        std::lock_guard lock(state_);
+        if (context.epoch.load(std::memory_order_relaxed) != epoch) {
+            return; /* someone else has stopped it since */
+        }
+    }
+    seize(context, true);
+
+    /* Not before: an engine that was still there would have fetched. */
+    std::lock_guard lock(state_);
+    context.run.set_tail(tail);
+}
+
+void Core::clear_error(Context &context)
+{
+    std::lock_guard control(control_);
+    {
+        std::lock_guard lock(state_);
+        if (context.state != CCAD_CTX_ERROR || !context.bound) {
+            return;
+        }
+        halt(context, context.state, context.cause);
+    }
+    seize(context, true);
+
+    std::lock_guard lock(state_);
+    context.run.skip();
+    context.state = CCAD_CTX_ENABLED;
+    context.cause = CCAD_CAUSE_NONE;
+}
+
+void Core::control(uint32_t value)
+{
+    if (value & CCAD_CTRL_RESET) {
+        reset();
+        return;
+    }
+
+    bool enable = value & CCAD_CTRL_ENABLE;
+    {
+        std::lock_guard lock(state_);
+        running_.store(enable, std::memory_order_release);
+    }
+    if (enable) {
+        work_.notify_all();
+    } else {
+        drain();
+    }
+}
+
+void Core::reset()
+{
+    decltype(bindings_) unbound;
+    {
+        std::lock_guard control(control_);
+        {
+            std::lock_guard lock(state_);
+            running_ = false;
+            for (auto &context : contexts_) {
+                halt(*context, CCAD_CTX_DRAINING, CCAD_CAUSE_NONE);
+            }
+            requests_.clear();
+        }
+        atc_.invalidate(0, true, 0, UINT64_MAX);
+        drain();
+        {
+            std::lock_guard lock(control_gate_);
+            for (auto &context : contexts_) {
+                context->run.start({});
+            }
+        }
+        std::lock_guard lock(state_);
+        for (auto &context : contexts_) {
+            context->ctrl = 0;
+            context->block = {};
+            context->halves = {};
+            context->state = CCAD_CTX_DISABLED;
+            context->bound = false;
+        }
+        event_ = 0;
+        event_mask_ = 0;
+        halves_ = {};
+        stats_.clear();
+        std::swap(unbound, bindings_);
+    }
+    for (auto &[pasid, binding] : unbound) {
+        host_.pasid_unbind(pasid);
+    }
+}
+
+/* With state_ held; whether the event has to interrupt. */
+bool Core::set_event(uint32_t event)
+{
+    bool before = event_raised();
+
+    event_ |= event;
+    return !before && event_raised();
+}
+
+void Core::write_event(uint32_t value)
+{
+    std::lock_guard lock(state_);
+    event_ &= ~value;
+}
+
+void Core::write_event_mask(uint32_t value)
+{
+    bool raise;
+    {
+        std::lock_guard lock(state_);
+        bool before = event_raised();
+        event_mask_ = value & CCAD_EVENT_CTX_ERROR;
+        raise = !before && event_raised();
+    }
+    if (raise) {
+        host_.interrupt(CCAD_VECTOR_EVENT);
+    }
+}
+
+} // namespace ccad

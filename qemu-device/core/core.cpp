@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Birth and death, scheduling, invalidation and page requests. */
+#include "core.hpp"
+
+#include "engine.hpp"
+
+namespace ccad {
+
+Core::Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque)
+    : config_(config), host_(ops, opaque),
+      atc_(config.atc_sets, config.atc_ways),
+      environment_{host_, atc_, config_.cost, stats_},
+      requests_(config.page_requests)
+{
+    for (uint32_t i = 0; i < config.contexts; i++) {
+        contexts_.push_back(std::make_unique<Context>(i, environment_));
+    }
+    for (uint32_t i = 0; i < config.engines; i++) {
+        engines_.push_back(std::make_unique<Engine>(*this));
+    }
+    try {
+        for (auto &engine : engines_) {
+            engine->start();
+        }
+    } catch (...) {
+        end_engines();
+        throw;
+    }
+}
+
+Core::~Core()
+{
+    end_engines();
+}
+
+void Core::end_engines()
+{
+    {
+        std::lock_guard lock(state_);
+        quit_ = true;
+        running_ = false;
+    }
+    work_.notify_all();
+    for (auto &engine : engines_) {
+        engine->join();
+    }
+}
+
+bool Core::next(Work &work)
+{
+    std::unique_lock lock(state_);
+
+    work_.wait(lock, [this] {
+        return quit_ || (running_ && scheduler_.any_ready());
+    });
+    if (quit_) {
+        return false;
+    }
+
+    Context &context = *scheduler_.next_ready();
+    context.place = Place::running;
+    work = {&context, context.epoch.load(std::memory_order_relaxed),
+            context.answer};
+    context.answer.reset();
+    return true;
+}
+
+bool Core::live(const Work &work) const
+{
+    return running_.load(std::memory_order_acquire) &&
+           work.context->epoch.load(std::memory_order_acquire) == work.epoch;
+}
+
+void Core::put_back(Work &work, bool more)
+{
+    Context &context = *work.context;
+    std::lock_guard lock(state_);
+
+    if (context.epoch.load(std::memory_order_relaxed) != work.epoch) {
+        return;
+    }
+    context.answer = work.answer;
+    if (more || context.run.head() != context.run.tail()) {
+        context.place = Place::ready;
+        scheduler_.ready(&context);
+    } else {
+        context.place = Place::idle;
+    }
+}
+
+void Core::fail(const Work &work, uint32_t cause)
+{
+    bool raise;
+    {
+        std::lock_guard lock(state_);
+        if (work.context->epoch.load(std::memory_order_relaxed) !=
+            work.epoch) {
+            return;
+        }
+        halt(*work.context, CCAD_CTX_ERROR, cause);
+        raise = set_event(CCAD_EVENT_CTX_ERROR);
+    }
+    if (raise) {
+        host_.interrupt(CCAD_VECTOR_EVENT);
+    }
+}
+
+void Core::ask(const Work &work, const Miss &miss)
+{
+    Context &context = *work.context;
+    PageRequest request;
+    {
+        std::lock_guard lock(state_);
+        if (context.epoch.load(std::memory_order_relaxed) != work.epoch) {
+            return;
+        }
+        auto added = requests_.add(&context, work.epoch, miss.pasid);
+        if (!added) {
+            context.place = Place::stalled;
+            scheduler_.stalled(&context);
+            return;
+        }
+        request = *added;
+        context.place = Place::waiting;
+    }
+    /* From here on the context may be with another engine already. */
+    if (!host_.page_request(miss.pasid, miss.va & ~(page_size - 1), miss.write,
+                            request.prgi)) {
+        std::lock_guard lock(state_);
+        if (requests_.cancel(request)) {
+            settle(request, Answer::refused);
+        }
+    }
+}
+
+void Core::page_response(uint16_t prgi, ccad_response response)
+{
+    std::lock_guard lock(state_);
+    auto request = requests_.end(prgi);
+
+    if (request) {
+        settle(*request, response == CCAD_RESPONSE_SUCCESS ? Answer::success
+                         : response == CCAD_RESPONSE_INVALID
+                             ? Answer::invalid
+                             : Answer::failure);
+    }
+}
+
+/* The request has left the table. */
+void Core::settle(const PageRequest &request, Answer answer)
+{
+    Context &context = *request.context;
+
+    if (context.epoch.load(std::memory_order_relaxed) == request.epoch &&
+        context.place == Place::waiting) {
+        context.answer = answer;
+        make_ready(context);
+    }
+    wake_stalled();
+}
+
+/* They try again, and those that come too late stall again. */
+void Core::wake_stalled()
+{
+    while (Context *context = scheduler_.next_stalled()) {
+        make_ready(*context);
+    }
+}
+
+void Core::make_ready(Context &context)
+{
+    context.place = Place::ready;
+    scheduler_.ready(&context);
+    work_.notify_one();
+}
+
+void Core::invalidate(uint32_t pasid, bool global, uint64_t va, uint64_t len)
+{
+    uint64_t last = va + (len - 1);
+
+    if (!len || last < va) {
+        last = UINT64_MAX;
+    }
+    stats_.add(CCAD_STAT_INVALIDATIONS, 1);
+    {
+        std::lock_guard lock(state_);
+        for (auto &[bound, binding] : bindings_) {
+            binding.invalidations += global || bound == pasid;
+        }
+    }
+    /* After this no lookup finds it; after the gates no access uses it. */
+    atc_.invalidate(pasid, global, va, last);
+    drain();
+}
+
+void Core::drain()
+{
+    for (auto &engine : engines_) {
+        engine->gate().pass();
+    }
+    control_gate_.pass();
+}
+
+uint64_t Core::stat(uint32_t stat) const
+{
+    return Stats::valid(stat) ? stats_.get(stat) : 0;
+}
+
+} // namespace ccad

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The device: contexts, engines, and what they share.
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *   the host's big lock, if the caller holds it
+ *   control_      one at a time may stop, clear, enable, disable or reset
+ *   a gate        an engine's, or the control gate: memory is touched
+ *   state_        registers, queues, page requests, bindings
+ *   the ATC's own mutex
+ *
+ * A gate and state_ are never held together.  None is held when the host is
+ * called, but for map, unmap and is_local, which run under a gate (and, when
+ * a context stops, under control_ as well).  An engine waits for nothing but
+ * work: a context that waits for a page response waits without an engine.
+ *
+ * Stopping a context: its epoch changes under state_, every gate is passed,
+ * and from then on the run belongs to the one who stopped it.  An engine that
+ * was inside the host comes back, finds another epoch and lets go.
+ */
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "atc.hpp"
+#include "context.hpp"
+#include "gate.hpp"
+#include "host.hpp"
+#include "page_requests.hpp"
+#include "scheduler.hpp"
+#include "stats.hpp"
+
+namespace ccad {
+
+class Engine;
+
+/* A context in the hands of an engine. */
+struct Work {
+    Context *context = nullptr;
+    uint64_t epoch = 0;
+    std::optional<Answer> answer; /* not yet told to the run */
+};
+
+class Core {
+public:
+    Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque);
+    ~Core();
+    Core(const Core &) = delete;
+    Core &operator=(const Core &) = delete;
+
+    /* As the functions of ccad_core.h. */
+    uint64_t read(uint64_t offset, unsigned size);
+    void write(uint64_t offset, uint64_t value, unsigned size);
+    void invalidate(uint32_t pasid, bool global, uint64_t va, uint64_t len);
+    void page_response(uint16_t prgi, ccad_response response);
+    void reset();
+    uint64_t stat(uint32_t stat) const;
+
+    /* For the engines. */
+    const Host &host() const { return host_; }
+    Atc &atc() { return atc_; }
+    bool next(Work &work); /* waits; false: end */
+    bool live(const Work &work) const;
+    void put_back(Work &work, bool more);
+    void fail(const Work &work, uint32_t cause);
+    void ask(const Work &work, const Miss &miss);
+
+private:
+    /* registers.cpp */
+    uint64_t read_global(uint32_t reg);
+    uint64_t read_context(Context &context, uint32_t reg);
+    uint64_t read_doorbell(Context &context, uint32_t reg);
+    void write_global(uint32_t reg, uint32_t value);
+    void write_context(Context &context, uint32_t reg, uint64_t value,
+                       unsigned size, bool high);
+    void write_doorbell(Context &context, uint32_t reg, uint32_t value);
+    uint64_t context_stat(const Context &context, uint32_t stat) const;
+
+    /* control.cpp; called without locks */
+    void control(uint32_t value);
+    void enable(Context &context);
+    void disable(Context &context);
+    void doorbell(Context &context, uint32_t tail);
+    void clear_error(Context &context);
+    void write_event(uint32_t value);
+    void write_event_mask(uint32_t value);
+
+    /* With state_ held. */
+    bool latchable(const RunConfig &block) const;
+    uint64_t halt(Context &context, uint32_t state, uint32_t cause);
+    void make_ready(Context &context);
+    void settle(const PageRequest &request, Answer answer);
+    void wake_stalled();
+    bool set_event(uint32_t event);
+    bool event_raised() const { return event_ & event_mask_; }
+
+    void end_engines();
+
+    /* Without state_ or a gate held. */
+    void drain();
+    void seize(Context &context, bool record);
+
+    const ccad_config config_;
+    const Host host_;
+    Atc atc_;
+    Stats stats_;
+    const RunEnvironment environment_;
+
+    std::mutex control_;
+    Gate control_gate_;
+
+    mutable std::mutex state_;
+    std::condition_variable work_; /* with state_ */
+    std::atomic<bool> running_{false}; /* written under state_ */
+    bool quit_ = false;
+    uint32_t event_ = 0;
+    uint32_t event_mask_ = 0;
+    Halves halves_;
+    Scheduler scheduler_;
+    PageRequests requests_;
+
+    /* A PASID in use. */
+    struct Binding {
+        uint32_t contexts = 0;
+        uint64_t invalidations = 0;
+    };
+    std::unordered_map<uint32_t, Binding> bindings_;
+
+    std::vector<std::unique_ptr<Context>> contexts_;
+    std::vector<std::unique_ptr<Engine>> engines_;
+};
+
+} // namespace ccad

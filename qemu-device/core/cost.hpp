@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The cost model: device time of what an engine did.
+ *
+ * An access is one contiguous piece that an engine reads or writes: it stays
+ * within one translation and is at most max_access bytes.  What is counted:
+ *
+ *   accesses x latency of where the page lies (local or system memory)
+ *   + bytes / bandwidth of where the page lies, rounded up once per memory
+ *   + ATS requests x translation_ns
+ *   + answered page requests x page_request_ns
+ *
+ * The same command over the same pages with the same ATC contents costs the
+ * same to the nanosecond: nothing depends on threads, on the host's speed or
+ * on where a slice of the schedule ended.  A bandwidth of 0 charges nothing.
+ *
+ * A completion record carries the sums of its command's operands.  The
+ * statistics of context and device also hold what it took to fetch
+ * descriptors and to write completion records.
+ */
+#pragma once
+
+#include <cstdint>
+
+#include "ccad_core.h"
+
+namespace ccad {
+
+inline constexpr uint64_t max_access = 64 * 1024;
+
+/* What an engine did in one kind of memory. */
+struct Traffic {
+    uint64_t accesses = 0;
+    uint64_t read = 0;
+    uint64_t written = 0;
+
+    Traffic operator+(const Traffic &b) const
+    {
+        return {accesses + b.accesses, read + b.read, written + b.written};
+    }
+    Traffic operator-(const Traffic &b) const
+    {
+        return {accesses - b.accesses, read - b.read, written - b.written};
+    }
+    void count(uint64_t bytes, bool write)
+    {
+        accesses++;
+        (write ? written : read) += bytes;
+    }
+};
+
+struct Meter {
+    Traffic local;
+    Traffic system;
+    uint64_t atc_hits = 0;
+    uint64_t translations = 0;
+    uint64_t page_requests = 0;
+    uint64_t page_failures = 0;
+
+    Meter operator+(const Meter &b) const
+    {
+        return {local + b.local,
+                system + b.system,
+                atc_hits + b.atc_hits,
+                translations + b.translations,
+                page_requests + b.page_requests,
+                page_failures + b.page_failures};
+    }
+    Meter operator-(const Meter &b) const
+    {
+        return {local - b.local,
+                system - b.system,
+                atc_hits - b.atc_hits,
+                translations - b.translations,
+                page_requests - b.page_requests,
+                page_failures - b.page_failures};
+    }
+};
+
+uint64_t device_ns(const ccad_cost &cost, const Meter &meter);
+
+} // namespace ccad

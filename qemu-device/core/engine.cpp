@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine.hpp"
+
+#include <algorithm>
+
+namespace ccad {
+
+namespace {
+
+/*
+ * A request to the host costs more than what it brings: ask for the pages
+ * that come next as well, but never so many that they push each other out of
+ * a small ATC.
+ */
+constexpr uint32_t max_batch = 16;
+
+} // namespace
+
+Engine::Engine(Core &core)
+    : core_(core),
+      batch_(page_size *
+             std::clamp<uint64_t>(core.atc().capacity() / 4, 1, max_batch))
+{
+}
+
+void Engine::main()
+{
+    Work work;
+
+    core_.host().thread_enter();
+    while (core_.next(work)) {
+        slice(work);
+    }
+    core_.host().thread_leave();
+}
+
+void Engine::slice(Work &work)
+{
+    Run &run = work.context->run;
+    uint64_t spent = 0;
+
+    for (;;) {
+        Next next;
+        Miss miss{};
+        uint32_t vector = 0;
+        bool over;
+        {
+            std::lock_guard lock(gate_);
+            if (!core_.live(work)) {
+                break;
+            }
+            if (work.answer) {
+                run.asked(*work.answer);
+                work.answer.reset();
+            }
+            next = run.advance();
+            spent += step_cost + run.take_work();
+            over = spent >= slice_work;
+            miss = run.miss();
+            vector = run.config().vector;
+            if (next == Next::ring_error || next == Next::completion_error) {
+                run.abort(false);
+            } else if (over || next == Next::idle || next == Next::ask) {
+                run.publish();
+            }
+        }
+
+        switch (next) {
+        case Next::advance:
+            break;
+        case Next::translate:
+            if (!translate(work, miss)) {
+                core_.put_back(work, true);
+                return;
+            }
+            break;
+        case Next::interrupt:
+            core_.host().interrupt(vector);
+            break;
+        case Next::idle:
+            core_.put_back(work, false);
+            return;
+        case Next::ask:
+            core_.ask(work, miss);
+            return;
+        case Next::ring_error:
+            core_.fail(work, CCAD_CAUSE_RING);
+            return;
+        case Next::completion_error:
+            core_.fail(work, CCAD_CAUSE_COMPLETION);
+            return;
+        }
+        if (over) {
+            break;
+        }
+    }
+    core_.put_back(work, true);
+}
+
+/* False if the context was stopped meanwhile. */
+bool Engine::translate(const Work &work, const Miss &miss)
+{
+    std::array<ccad_translation, max_batch> answer;
+    uint64_t first = miss.va & ~(page_size - 1);
+    uint64_t last = (miss.va + (miss.len - 1)) | (page_size - 1);
+    uint64_t len = std::min(last - first, batch_ - 1) + 1;
+    uint64_t generation = core_.atc().generation();
+    int n = core_.host().translate(miss.pasid, first, len, miss.write, answer);
+
+    std::lock_guard lock(gate_);
+    if (!core_.live(work)) {
+        return false;
+    }
+    if (n < 0) {
+        work.context->run.translated(generation, std::nullopt);
+    } else {
+        auto got = std::min<size_t>(static_cast<size_t>(n), answer.size());
+        work.context->run.translated(generation, std::span(answer).first(got));
+    }
+    return true;
+}
+
+} // namespace ccad

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* An engine: a thread that runs contexts, a slice at a time. */
+#pragma once
+
+#include <thread>
+
+#include "core.hpp"
+
+namespace ccad {
+
+class Engine {
+public:
+    explicit Engine(Core &core);
+
+    void start() { thread_ = std::thread([this] { main(); }); }
+    void join()
+    {
+        if (thread_.joinable()) {
+            thread_.join();
+        }
+    }
+    Gate &gate() { return gate_; }
+
+private:
+    void main();
+    void slice(Work &work);
+    bool translate(const Work &work, const Miss &miss);
+
+    Core &core_;
+    const uint64_t batch_; /* most bytes to translate at once */
+    Gate gate_;
+    std::thread thread_;
+};
+
+} // namespace ccad

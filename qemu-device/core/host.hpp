@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The machine around the device: ccad_host_ops with the opaque pointer bound. */
+#pragma once
+
+#include <span>
+
+#include "ccad_core.h"
+
+namespace ccad {
+
+class Host {
+public:
+    Host(const ccad_host_ops &ops, void *opaque) : ops_(ops), opaque_(opaque)
+    {
+    }
+
+    int translate(uint32_t pasid, uint64_t va, uint64_t len, bool write,
+                  std::span<ccad_translation> out) const
+    {
+        return ops_.translate(opaque_, pasid, va, len, write, out.data(),
+                              out.size());
+    }
+    bool page_request(uint32_t pasid, uint64_t va, bool write,
+                      uint16_t prgi) const
+    {
+        return ops_.page_request(opaque_, pasid, va, !write, write, prgi);
+    }
+    void *map(uint64_t pa, uint64_t *len, bool write) const
+    {
+        return ops_.map(opaque_, pa, len, write);
+    }
+    void unmap(void *ptr, uint64_t len, bool write) const
+    {
+        ops_.unmap(opaque_, ptr, len, write);
+    }
+    bool is_local(uint64_t pa) const { return ops_.is_local(opaque_, pa); }
+    void interrupt(uint32_t vector) const { ops_.interrupt(opaque_, vector); }
+    void thread_enter() const { ops_.thread_enter(opaque_); }
+    void thread_leave() const { ops_.thread_leave(opaque_); }
+    bool pasid_bind(uint32_t pasid) const
+    {
+        return ops_.pasid_bind(opaque_, pasid);
+    }
+    void pasid_unbind(uint32_t pasid) const
+    {
+        ops_.pasid_unbind(opaque_, pasid);
+    }
+
+private:
+    ccad_host_ops ops_;
+    void *opaque_;
+};
+
+} // namespace ccad

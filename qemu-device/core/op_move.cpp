@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* COPY and FILL. */
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "command.hpp"
+
+namespace ccad {
+
+static_assert(std::endian::native == std::endian::little);
+
+namespace {
+
+bool check_copy(const ccad_desc &desc)
+{
+    if (wraps(desc.src, desc.len) || wraps(desc.dst, desc.len)) {
+        return false;
+    }
+    uint64_t distance = std::max(desc.src, desc.dst) -
+                        std::min(desc.src, desc.dst);
+    return distance >= desc.len;
+}
+
+Stepped step_copy(Command &command, Operands &operands)
+{
+    const ccad_desc &desc = command.desc;
+    uint64_t left = command.left();
+
+    if (!left) {
+        return Stepped::ended;
+    }
+
+    uint64_t src_va = desc.src + command.done;
+    Window src = operands.open(Operand::src, src_va, left, false);
+    if (src.state() != Opened::ok) {
+        operands.blocked(src, Operand::src, src_va, left, false);
+        return Stepped::blocked;
+    }
+
+    uint64_t dst_va = desc.dst + command.done;
+    Window dst = operands.open(Operand::dst, dst_va,
+                               std::min(left, src.size()), true);
+    if (dst.state() != Opened::ok) {
+        operands.blocked(dst, Operand::dst, dst_va, left, true);
+        return Stepped::blocked;
+    }
+
+    /* Two addresses may be one page: memmove. */
+    uint64_t bytes = std::min(src.size(), dst.size());
+    std::memmove(dst.data(), src.data(), bytes);
+    src.use(bytes);
+    dst.use(bytes);
+    command.done += bytes;
+    return command.left() ? Stepped::more : Stepped::ended;
+}
+
+bool check_fill(const ccad_desc &desc)
+{
+    return !wraps(desc.dst, desc.len);
+}
+
+/* The pattern, beginning at byte phase of it. */
+void fill(uint8_t *data, uint64_t bytes, uint64_t pattern, unsigned phase)
+{
+    pattern = std::rotr(pattern, 8 * static_cast<int>(phase));
+    if (pattern == std::rotl(pattern, 8)) {
+        std::memset(data, static_cast<int>(pattern & 0xff), bytes);
+        return;
+    }
+    for (; bytes >= sizeof(pattern); bytes -= sizeof(pattern)) {
+        std::memcpy(data, &pattern, sizeof(pattern));
+        data += sizeof(pattern);
+    }
+    std::memcpy(data, &pattern, bytes);
+}
+
+Stepped step_fill(Command &command, Operands &operands)
+{
+    uint64_t left = command.left();
+
+    if (!left) {
+        return Stepped::ended;
+    }
+
+    uint64_t va = command.desc.dst + command.done;
+    Window dst = operands.open(Operand::dst, va, left, true);
+    if (dst.state() != Opened::ok) {
+        operands.blocked(dst, Operand::dst, va, left, true);
+        return Stepped::blocked;
+    }
+
+    fill(dst.data(), dst.size(), command.desc.arg, command.done % 8);
+    dst.use(dst.size());
+    command.done += dst.size();
+    return command.left() ? Stepped::more : Stepped::ended;
+}
+
+} // namespace
+
+const Opcode opcode_copy = {check_copy, step_copy};
+const Opcode opcode_fill = {check_fill, step_fill};
+
+} // namespace ccad

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * BAR0: which register an access means, and what it does.
+ *
+ * Registers are 4 or 8 bytes long.  An access is decoded to the register it
+ * lies in; what decode() does not let through has no effect.
+ */
+#include <bit>
+#include <optional>
+#include <span>
+
+#include "core.hpp"
+
+namespace ccad {
+
+namespace {
+
+struct Register {
+    uint32_t offset;
+    uint32_t size;
+    uint32_t count = 1;
+};
+
+constexpr Register global_registers[] = {
+    {CCAD_REG_ID, 4},
+    {CCAD_REG_VERSION, 4},
+    {CCAD_REG_CAPS, 8},
+    {CCAD_REG_OPCODES, 8},
+    {CCAD_REG_CTRL, 4},
+    {CCAD_REG_STATUS, 4},
+    {CCAD_REG_MEM_SIZE, 8},
+    {CCAD_REG_EVENT, 4},
+    {CCAD_REG_EVENT_MASK, 4},
+    {CCAD_REG_STATS, 8, CCAD_STAT_COUNT},
+};
+
+constexpr Register context_registers[] = {
+    {CCAD_CTX_CTRL, 4},   {CCAD_CTX_STATUS, 4}, {CCAD_CTX_PASID, 4},
+    {CCAD_CTX_VECTOR, 4}, {CCAD_CTX_RING, 8},   {CCAD_CTX_RING_SHIFT, 4},
+};
+
+constexpr Register doorbell_registers[] = {
+    {CCAD_DB_TAIL, 4},
+    {CCAD_DB_HEAD, 4},
+    {CCAD_DB_STATUS, 4},
+    {CCAD_DB_CLEAR, 4},
+    {CCAD_DB_STATS, 8, CCAD_STAT_COUNT},
+};
+
+enum class Part : uint8_t { all, low, high, reserved };
+
+struct Decoded {
+    uint32_t reg; /* offset of the register */
+    Part part;
+};
+
+/* Nothing if the access is not allowed. */
+std::optional<Decoded> decode(std::span<const Register> registers,
+                              uint32_t offset, unsigned size)
+{
+    if ((size != 4 && size != 8) || offset % size) {
+        return std::nullopt;
+    }
+    for (const Register &reg : registers) {
+        uint32_t end = reg.offset + reg.size * reg.count;
+        if (offset + size <= reg.offset || offset >= end) {
+            continue;
+        }
+        uint32_t within = (offset - reg.offset) % reg.size;
+        uint32_t base = offset - within;
+        if (size == reg.size) {
+            return Decoded{base, Part::all};
+        }
+        if (size < reg.size) {
+            return Decoded{base, within ? Part::high : Part::low};
+        }
+        return std::nullopt;
+    }
+    return Decoded{offset, Part::reserved};
+}
+
+/* A page or block of BAR0. */
+struct Area {
+    std::span<const Register> registers;
+    enum { global, context, doorbell, hole } kind;
+    uint32_t number;
+    uint32_t offset;
+};
+
+Area area_of(uint64_t offset, uint32_t contexts)
+{
+    uint64_t number;
+
+    if (offset < CCAD_CTX_BASE) {
+        return {global_registers, Area::global, 0,
+                static_cast<uint32_t>(offset)};
+    }
+    if (offset < CCAD_DOORBELL_BASE) {
+        number = (offset - CCAD_CTX_BASE) / CCAD_CTX_STRIDE;
+        offset %= CCAD_CTX_STRIDE;
+        if (number < contexts) {
+            return {context_registers, Area::context,
+                    static_cast<uint32_t>(number),
+                    static_cast<uint32_t>(offset)};
+        }
+    } else {
+        number = (offset - CCAD_DOORBELL_BASE) / CCAD_DOORBELL_STRIDE;
+        offset %= CCAD_DOORBELL_STRIDE;
+        if (number < contexts) {
+            return {doorbell_registers, Area::doorbell,
+                    static_cast<uint32_t>(number),
+                    static_cast<uint32_t>(offset)};
+        }
+    }
+    return {{}, Area::hole, 0, static_cast<uint32_t>(offset % 8)};
+}
+
+} // namespace
+
+uint64_t Core::read(uint64_t offset, unsigned size)
+{
+    Area area = area_of(offset, config_.contexts);
+    auto decoded = decode(area.registers, area.offset, size);
+
+    if (!decoded) {
+        return UINT64_MAX >> (64 - 8 * (size < 8 ? size : 8));
+    }
+    if (decoded->part == Part::reserved) {
+        return 0;
+    }
+
+    std::lock_guard lock(state_);
+    uint64_t value;
+    Halves *halves = &halves_;
+    if (area.kind == Area::global) {
+        value = read_global(decoded->reg);
+    } else {
+        Context &context = *contexts_[area.number];
+        halves = &context.halves;
+        value = area.kind == Area::context
+                    ? read_context(context, decoded->reg)
+                    : read_doorbell(context, decoded->reg);
+    }
+    switch (decoded->part) {
+    case Part::low:
+        return halves->low(decoded->reg, value);
+    case Part::high:
+        return halves->high(decoded->reg, value);
+    default:
+        return value;
+    }
+}
+
+void Core::write(uint64_t offset, uint64_t value, unsigned size)
+{
+    Area area = area_of(offset, config_.contexts);
+    auto decoded = decode(area.registers, area.offset, size);
+
+    if (!decoded || decoded->part == Part::reserved) {
+        return;
+    }
+
+    bool high = decoded->part == Part::high;
+    switch (area.kind) {
+    case Area::global:
+        write_global(decoded->reg, static_cast<uint32_t>(value));
+        break;
+    case Area::context:
+        write_context(*contexts_[area.number], decoded->reg, value, size,
+                      high);
+        break;
+    case Area::doorbell:
+        write_doorbell(*contexts_[area.number], decoded->reg,
+                       static_cast<uint32_t>(value));
+        break;
+    case Area::hole:
+        break;
+    }
+}
+
+uint64_t Core::read_global(uint32_t reg)
+{
+    switch (reg) {
+    case CCAD_REG_ID:
+        return CCAD_ID;
+    case CCAD_REG_VERSION:
+        return CCAD_VERSION;
+    case CCAD_REG_CAPS:
+        return uint64_t{config_.contexts} << CCAD_CAPS_CONTEXTS_SHIFT |
+               uint64_t{config_.engines} << CCAD_CAPS_ENGINES_SHIFT |
+               uint64_t{CCAD_RING_SHIFT_MAX} << CCAD_CAPS_RING_SHIFT;
+    case CCAD_REG_OPCODES:
+        return opcode_mask();
+    case CCAD_REG_CTRL:
+        return running_ ? CCAD_CTRL_ENABLE : 0;
+    case CCAD_REG_STATUS:
+        return running_ ? CCAD_STATUS_READY : 0;
+    case CCAD_REG_MEM_SIZE:
+        return config_.mem_size;
+    case CCAD_REG_EVENT:
+        return event_;
+    case CCAD_REG_EVENT_MASK:
+        return event_mask_;
+    default:
+        return stats_.get(reg - CCAD_REG_STATS);
+    }
+}
+
+uint64_t Core::read_context(Context &context, uint32_t reg)
+{
+    switch (reg) {
+    case CCAD_CTX_CTRL:
+        return context.ctrl;
+    case CCAD_CTX_STATUS:
+        return context.status();
+    case CCAD_CTX_PASID:
+        return context.block.pasid;
+    case CCAD_CTX_VECTOR:
+        return context.block.vector;
+    case CCAD_CTX_RING:
+        return context.block.ring;
+    default:
+        return context.block.shift;
+    }
+}
+
+uint64_t Core::read_doorbell(Context &context, uint32_t reg)
+{
+    switch (reg) {
+    case CCAD_DB_TAIL:
+        return context.run.tail();
+    case CCAD_DB_HEAD:
+        return context.run.head();
+    case CCAD_DB_STATUS:
+        return context.status();
+    case CCAD_DB_CLEAR:
+        return 0;
+    default:
+        return context_stat(context, reg - CCAD_DB_STATS);
+    }
+}
+
+/* With state_ held. */
+uint64_t Core::context_stat(const Context &context, uint32_t stat) const
+{
+    if (stat == CCAD_STAT_INVALIDATIONS && context.bound) {
+        return bindings_.at(context.run.config().pasid).invalidations -
+               context.invalidations_base;
+    }
+    return context.stats.get(stat);
+}
+
+void Core::write_global(uint32_t reg, uint32_t value)
+{
+    switch (reg) {
+    case CCAD_REG_CTRL:
+        control(value);
+        break;
+    case CCAD_REG_EVENT:
+        write_event(value);
+        break;
+    case CCAD_REG_EVENT_MASK:
+        write_event_mask(value);
+        break;
+    }
+}
+
+void Core::write_context(Context &context, uint32_t reg, uint64_t value,
+                         unsigned size, bool high)
+{
+    if (reg == CCAD_CTX_CTRL) {
+        {
+            std::lock_guard lock(state_);
+            context.ctrl = value & CCAD_CTX_CTRL_ENABLE;
+        }
+        if (value & CCAD_CTX_CTRL_ENABLE) {
+            enable(context);
+        } else {
+            disable(context);
+        }
+        return;
+    }
+
+    std::lock_guard lock(state_);
+    RunConfig &block = context.block;
+    switch (reg) {
+    case CCAD_CTX_PASID:
+        block.pasid = value & CCAD_PASID_MAX;
+        break;
+    case CCAD_CTX_VECTOR:
+        block.vector = static_cast<uint32_t>(value);
+        break;
+    case CCAD_CTX_RING:
+        if (size == 8) {
+            block.ring = value;
+        } else if (high) {
+            block.ring = (block.ring & UINT32_MAX) | value << 32;
+        } else {
+            block.ring = (block.ring & ~uint64_t{UINT32_MAX}) |
+                         (value & UINT32_MAX);
+        }
+        break;
+    case CCAD_CTX_RING_SHIFT:
+        block.shift = static_cast<uint32_t>(value);
+        break;
+    }
+}
+
+void Core::write_doorbell(Context &context, uint32_t reg, uint32_t value)
+{
+    switch (reg) {
+    case CCAD_DB_TAIL:
+        doorbell(context, value);
+        break;
+    case CCAD_DB_CLEAR:
+        if (value & 1) {
+            clear_error(context);
+        }
+        break;
+    }
+}
+
+} // namespace ccad

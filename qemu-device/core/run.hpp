@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The execution of a context's commands, one after the other, as a state
+ * machine that never waits: advance() does one access at most and says what
+ * it needs next.
+ *
+ *   fetch -> execute -> complete -> fetch ...
+ *
+ * In any of them an access can miss.  Then advance() answers translate until
+ * translated() was told what the host said, and maybe ask until asked() was
+ * told how the page request was answered.
+ *
+ * All of it is called under the gate of whoever runs the context, and the
+ * memory it touches is touched there.
+ */
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "command.hpp"
+#include "stats.hpp"
+
+namespace ccad {
+
+/* What a context runs with, latched when it is enabled. */
+struct RunConfig {
+    uint64_t ring = 0;
+    uint32_t shift = 0;
+    uint32_t pasid = 0;
+    uint32_t vector = 0;
+};
+
+/* What of the device a run reaches. */
+struct RunEnvironment {
+    const Host &host;
+    Atc &atc;
+    const ccad_cost &cost;
+    Stats &device_stats;
+};
+
+/* How a page request was answered. */
+enum class Answer : uint8_t { success, invalid, failure, refused };
+
+enum class Next : uint8_t {
+    advance,   /* call advance() again */
+    idle,      /* no command in the ring */
+    translate, /* ask the host for miss(), then translated() */
+    ask,       /* request the page of miss(), then asked() */
+    interrupt, /* raise the vector */
+    ring_error,
+    completion_error,
+};
+
+class Run final : private Operands {
+public:
+    Run(const RunEnvironment &environment, Stats &stats)
+        : env_(environment), stats_(stats)
+    {
+    }
+
+    /* Begin anew, with an empty ring and without statistics. */
+    void start(const RunConfig &config);
+
+    Next advance();
+    const Miss &miss() const { return miss_; }
+    const RunConfig &config() const { return config_; }
+
+    /* The host's answer to a request made at generation; none: refused. */
+    void translated(uint64_t generation,
+                    std::optional<std::span<const ccad_translation>> answer);
+    void asked(Answer answer);
+
+    /* Bytes processed since the last call, for the scheduler. */
+    uint64_t take_work() { return std::exchange(work_, 0); }
+
+    /* Bring the statistics up to date. */
+    void publish();
+
+    /*
+     * Give up the command in flight.  With a record it ends as aborted if
+     * the ATC still knows where the completion record lies.
+     */
+    void abort(bool record);
+
+    /* The doorbell's side, from any thread. */
+    uint32_t head() const { return head_.load(std::memory_order_acquire); }
+    uint32_t tail() const { return tail_.load(std::memory_order_acquire); }
+    void set_tail(uint32_t tail)
+    {
+        tail_.store(tail, std::memory_order_release);
+    }
+    /* Drop what is in the ring; only while nobody runs. */
+    void skip() { head_.store(tail(), std::memory_order_release); }
+
+private:
+    enum class Phase : uint8_t { fetch, execute, complete };
+    enum class Need : uint8_t { nothing, translation, page };
+
+    Window open(Operand operand, uint64_t va, uint64_t len,
+                bool write) override;
+    void blocked(const Window &window, Operand operand, uint64_t va,
+                 uint64_t len, bool write) override;
+
+    Next fetch();
+    Next execute();
+    Next complete();
+    void end_command(uint8_t status);
+    void fault(uint8_t status);
+    bool write_record(Window &window);
+    bool write_last_record();
+    void count_command();
+    Meter &meter_of(Operand operand);
+
+    const RunEnvironment &env_;
+    Stats &stats_;
+    RunConfig config_;
+    std::atomic<uint32_t> head_{0};
+    std::atomic<uint32_t> tail_{0};
+
+    Phase phase_ = Phase::fetch;
+    Need need_ = Need::nothing;
+    Next error_ = Next::advance; /* what the context has to stop for */
+    Command command_;
+    Meter overhead_; /* of fetching and completing the command */
+    Meter published_; /* of both, what the statistics hold already */
+    uint64_t published_ns_ = 0;
+    std::array<Held, operand_count> held_{};
+    Miss miss_{};
+    uint64_t work_ = 0;
+    unsigned fruitless_ = 0; /* page requests granted without progress */
+};
+
+} // namespace ccad

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fake_host.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace ccad::test {
+
+namespace {
+
+constexpr uint64_t present = 1;
+constexpr uint64_t writable_bit = 2;
+constexpr uint64_t leaf = 0x80;
+constexpr uint64_t address = 0x000ffffffffff000;
+
+/* What this thread has mapped, innermost last. */
+struct Open {
+    void *ptr;
+    uint64_t pa;
+    uint64_t len;
+};
+thread_local std::vector<Open> open_windows;
+
+constexpr unsigned shift_of(unsigned level)
+{
+    return 12 + 9 * level;
+}
+
+} // namespace
+
+struct FakeHost::Op {
+    static FakeHost &host(void *opaque)
+    {
+        return *static_cast<FakeHost *>(opaque);
+    }
+};
+
+FakeHost::FakeHost()
+    : next_{page, local_base}, pages_((ram_size + local_size) / page)
+{
+    memory_ = static_cast<uint8_t *>(
+        mmap(nullptr, ram_size + local_size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (memory_ == MAP_FAILED) {
+        throw std::bad_alloc();
+    }
+    server_ = std::thread([this] { serve_thread(); });
+}
+
+FakeHost::~FakeHost()
+{
+    {
+        std::lock_guard lock(mutex_);
+        quit_ = true;
+    }
+    changed_.notify_all();
+    server_.join();
+    munmap(memory_, ram_size + local_size);
+}
+
+ccad_host_ops FakeHost::ops() const
+{
+    return {
+        .translate = [](void *opaque, uint32_t pasid, uint64_t va,
+                        uint64_t len, bool write, ccad_translation *out,
+                        size_t max) {
+            return Op::host(opaque).do_translate(pasid, va, len, write, out,
+                                                 max);
+        },
+        .page_request = [](void *opaque, uint32_t pasid, uint64_t va,
+                           bool read, bool write, uint16_t prgi) {
+            return Op::host(opaque).do_page_request(
+                {pasid, va, read, write, prgi});
+        },
+        .map = [](void *opaque, uint64_t pa, uint64_t *len, bool write) {
+            return Op::host(opaque).do_map(pa, len, write);
+        },
+        .unmap = [](void *opaque, void *ptr, uint64_t, bool) {
+            Op::host(opaque).do_unmap(ptr);
+        },
+        .is_local = [](void *, uint64_t pa) {
+            return pa >= local_base && pa < local_base + local_size;
+        },
+        .interrupt = [](void *opaque, uint32_t vector) {
+            FakeHost &host = Op::host(opaque);
+            host.enter_op("interrupt");
+            {
+                std::lock_guard lock(host.mutex_);
+                host.interrupts_[vector]++;
+            }
+            host.changed_.notify_all();
+        },
+        .thread_enter = [](void *opaque) { Op::host(opaque).threads_++; },
+        .thread_leave = [](void *opaque) { Op::host(opaque).threads_--; },
+        .pasid_bind = [](void *opaque, uint32_t pasid) {
+            FakeHost &host = Op::host(opaque);
+            host.enter_op("pasid_bind");
+            if (!host.bind_works) {
+                return false;
+            }
+            std::lock_guard lock(host.mutex_);
+            host.bound_.insert(pasid);
+            return true;
+        },
+        .pasid_unbind = [](void *opaque, uint32_t pasid) {
+            FakeHost &host = Op::host(opaque);
+            host.enter_op("pasid_unbind");
+            std::lock_guard lock(host.mutex_);
+            if (!host.bound_.contains(pasid)) {
+                host.violations_.push_back("unbind of an unbound PASID");
+                return;
+            }
+            host.bound_.erase(host.bound_.find(pasid));
+        },
+    };
+}
+
+void FakeHost::violation(const std::string &what)
+{
+    std::lock_guard lock(mutex_);
+    violations_.push_back(what);
+}
+
+std::vector<std::string> FakeHost::violations()
+{
+    std::lock_guard lock(mutex_);
+    return violations_;
+}
+
+void FakeHost::enter_op(const char *name)
+{
+    if (!open_windows.empty()) {
+        violation(std::string(name) + " with a page mapped");
+    }
+    if (on_op) {
+        on_op(name);
+    }
+}
+
+/* Physical memory */
+
+bool FakeHost::valid(uint64_t pa) const
+{
+    return pa < ram_size || (pa >= local_base && pa < local_base + local_size);
+}
+
+size_t FakeHost::page_index(uint64_t pa) const
+{
+    return (pa < ram_size ? pa : pa - local_base + ram_size) / page;
+}
+
+uint8_t *FakeHost::at(uint64_t pa)
+{
+    return memory_ + page_index(pa) * page + pa % page;
+}
+
+uint64_t FakeHost::alloc(uint64_t size, bool local)
+{
+    std::lock_guard lock(big_lock_);
+    auto &list = free_[local][size];
+    uint64_t pa;
+
+    if (!list.empty()) {
+        pa = list.back();
+        list.pop_back();
+    } else {
+        pa = (next_[local] + size - 1) & ~(size - 1);
+        next_[local] = pa + size;
+        if (next_[local] > (local ? local_base + local_size : ram_size)) {
+            throw std::bad_alloc();
+        }
+    }
+    for (uint64_t i = 0; i < size; i += page) {
+        pages_[page_index(pa + i)].freed = false;
+    }
+    std::memset(at(pa), 0, size);
+    return pa;
+}
+
+void FakeHost::free(uint64_t pa, uint64_t size)
+{
+    std::lock_guard lock(big_lock_);
+
+    for (uint64_t i = 0; i < size; i += page) {
+        PageState &state = pages_[page_index(pa + i)];
+        state.freed = true;
+        if (state.mapped) {
+            violation("a page is in use after its invalidation");
+        }
+    }
+    /* A late write would be lost in the poison, a late read races with it. */
+    std::memset(at(pa), 0xdb, size);
+    free_[pa >= local_base][size].push_back(pa);
+}
+
+/* Page tables */
+
+uint64_t *FakeHost::entry(uint32_t pasid, uint64_t va, unsigned level,
+                          bool make)
+{
+    if (!roots_.contains(pasid)) {
+        if (!make) {
+            return nullptr;
+        }
+        roots_[pasid] = alloc(page);
+    }
+
+    uint64_t table = roots_[pasid];
+    for (unsigned at_level = 3;; at_level--) {
+        auto *e = reinterpret_cast<uint64_t *>(at(table)) +
+                  ((va >> shift_of(at_level)) & 511);
+        if (at_level == level || (*e & leaf)) {
+            return e;
+        }
+        if (!(*e & present)) {
+            if (!make) {
+                return nullptr;
+            }
+            *e = alloc(page) | present | writable_bit;
+        }
+        table = *e & address;
+    }
+}
+
+void FakeHost::map(uint32_t pasid, uint64_t va, uint64_t pa, uint64_t size,
+                   bool writable)
+{
+    std::lock_guard lock(big_lock_);
+    unsigned level = size == page ? 0 : size == huge ? 1 : 2;
+
+    *entry(pasid, va, level, true) =
+        pa | present | leaf | (writable ? writable_bit : 0);
+}
+
+void FakeHost::unmap(uint32_t pasid, uint64_t va)
+{
+    std::lock_guard lock(big_lock_);
+    if (uint64_t *e = entry(pasid, va, 0, false)) {
+        *e = 0;
+    }
+}
+
+std::optional<ccad_translation> FakeHost::walk(uint32_t pasid, uint64_t va)
+{
+    std::lock_guard lock(big_lock_);
+    uint64_t top = va >> 47;
+
+    if ((top && top != 0x1ffff) || !roots_.contains(pasid)) {
+        return std::nullopt;
+    }
+    uint64_t table = roots_[pasid];
+    for (unsigned level = 3;; level--) {
+        uint64_t e = reinterpret_cast<uint64_t *>(
+            at(table))[(va >> shift_of(level)) & 511];
+        if (!(e & present)) {
+            return std::nullopt;
+        }
+        if (e & leaf) {
+            uint64_t size = uint64_t{1} << shift_of(level);
+            return ccad_translation{va & ~(size - 1), e & address, size, true,
+                                    (e & writable_bit) != 0};
+        }
+        table = e & address;
+    }
+}
+
+uint8_t *FakeHost::ptr(uint32_t pasid, uint64_t va)
+{
+    auto t = walk(pasid, va);
+    return t ? at(t->pa + (va - t->va)) : nullptr;
+}
+
+void FakeHost::populate(uint32_t pasid, uint64_t va, uint64_t len, bool local,
+                        bool writable, uint64_t page_bytes)
+{
+    std::lock_guard lock(big_lock_);
+    for (uint64_t i = va & ~(page_bytes - 1); i < va + len; i += page_bytes) {
+        if (!walk(pasid, i)) {
+            map(pasid, i, alloc(page_bytes, local), page_bytes, writable);
+        }
+    }
+}
+
+void FakeHost::release(uint32_t pasid, uint64_t va)
+{
+    std::lock_guard lock(big_lock_);
+    auto t = walk(pasid, va);
+
+    if (!t) {
+        return;
+    }
+    unmap(pasid, va);
+    ccad_core_invalidate(core_, pasid, false, t->va, t->len);
+    free(t->pa, t->len);
+}
+
+/* The operating system */
+
+void FakeHost::add_region(uint32_t pasid, const Region &region)
+{
+    std::lock_guard lock(big_lock_);
+    regions_[pasid].push_back(region);
+}
+
+ccad_response FakeHost::serve(uint32_t pasid, uint64_t va, bool write)
+{
+    std::lock_guard lock(big_lock_);
+
+    for (const Region &region : regions_[pasid]) {
+        if (va < region.start || va - region.start >= region.len) {
+            continue;
+        }
+        if (write && !region.writable) {
+            return CCAD_RESPONSE_INVALID;
+        }
+        populate(pasid, va, 1, region.local, region.writable,
+                 region.page_bytes);
+        return CCAD_RESPONSE_SUCCESS;
+    }
+    return CCAD_RESPONSE_INVALID;
+}
+
+void FakeHost::serving(Serving how)
+{
+    {
+        std::lock_guard lock(mutex_);
+        serving_ = how;
+    }
+    changed_.notify_all();
+}
+
+std::vector<FakeHost::PageRequest> FakeHost::requests()
+{
+    std::lock_guard lock(mutex_);
+    return {requests_.begin(), requests_.end()};
+}
+
+void FakeHost::respond(const PageRequest &request, ccad_response response)
+{
+    {
+        std::lock_guard lock(mutex_);
+        std::erase_if(requests_, [&](const PageRequest &r) {
+            return r.prgi == request.prgi;
+        });
+    }
+    std::lock_guard lock(big_lock_);
+    ccad_core_page_response(core_, request.prgi, response);
+}
+
+void FakeHost::serve_thread()
+{
+    std::unique_lock lock(mutex_);
+
+    for (;;) {
+        changed_.wait(lock, [this] {
+            return quit_ ||
+                   (serving_ == Serving::thread && !requests_.empty());
+        });
+        if (quit_) {
+            return;
+        }
+        PageRequest request = requests_.front();
+        requests_.pop_front();
+        lock.unlock();
+        {
+            std::lock_guard big(big_lock_);
+            auto given = answer ? answer(request) : std::nullopt;
+            ccad_core_page_response(
+                core_, request.prgi,
+                given ? *given
+                      : serve(request.pasid, request.va, request.write));
+        }
+        lock.lock();
+    }
+}
+
+/* Operations of the core */
+
+int FakeHost::do_translate(uint32_t pasid, uint64_t va, uint64_t len,
+                           bool /* read-only pages say so */,
+                           ccad_translation *out, size_t max)
+{
+    enter_op("translate");
+    translate_calls_++;
+    if (on_translate) {
+        on_translate(pasid, va);
+    }
+    if (!translations_work) {
+        return -1;
+    }
+    if (va % page || len % page || !len) {
+        violation("translate of an unaligned range");
+    }
+
+    size_t n = 0;
+    {
+        std::lock_guard lock(big_lock_);
+        uint64_t cursor = va;
+        for (uint64_t left = len; left && n < max;) {
+            auto t = walk(pasid, cursor);
+            out[n] = t ? *t : ccad_translation{cursor, 0, page, false, false};
+            uint64_t step = out[n].va + out[n].len - cursor;
+            n++;
+            cursor += step;
+            left -= std::min(left, step);
+        }
+    }
+    if (on_translated) {
+        on_translated();
+    }
+    return static_cast<int>(n);
+}
+
+bool FakeHost::do_page_request(const PageRequest &request)
+{
+    Serving how;
+
+    enter_op("page_request");
+    {
+        std::lock_guard lock(mutex_);
+        how = serving_;
+        if (how == Serving::thread || how == Serving::never) {
+            for (const PageRequest &other : requests_) {
+                if (other.prgi == request.prgi) {
+                    violations_.push_back("a group index is in use twice");
+                }
+            }
+            requests_.push_back(request);
+        }
+    }
+    changed_.notify_all();
+    if (how == Serving::inside) {
+        std::lock_guard lock(big_lock_);
+        auto given = answer ? answer(request) : std::nullopt;
+        ccad_core_page_response(
+            core_, request.prgi,
+            given ? *given : serve(request.pasid, request.va, request.write));
+    }
+    return how != Serving::impossible;
+}
+
+void *FakeHost::do_map(uint64_t pa, uint64_t *len, bool write)
+{
+    if (!valid(pa) || (pa & ~(page - 1)) == unmapped_pa) {
+        return nullptr;
+    }
+    *len = std::min<uint64_t>(*len, map_limit);
+    if (!valid(pa + *len - 1)) {
+        *len = page - pa % page;
+    }
+    for (size_t i = page_index(pa); i <= page_index(pa + *len - 1); i++) {
+        pages_[i].mapped++;
+        mapped_++;
+        if (pages_[i].freed) {
+            violation("a freed page is mapped");
+        }
+    }
+    open_windows.push_back({at(pa), pa, *len});
+    if (on_map) {
+        on_map(pa, write);
+    }
+    return at(pa);
+}
+
+void FakeHost::do_unmap(void *ptr)
+{
+    auto found = std::find_if(open_windows.rbegin(), open_windows.rend(),
+                              [&](const Open &o) { return o.ptr == ptr; });
+    if (found == open_windows.rend()) {
+        violation("unmap of what was not mapped");
+        return;
+    }
+    for (size_t i = page_index(found->pa);
+         i <= page_index(found->pa + found->len - 1); i++) {
+        pages_[i].mapped--;
+        mapped_--;
+    }
+    open_windows.erase(std::next(found).base());
+}
+
+unsigned FakeHost::interrupts(uint32_t vector)
+{
+    std::lock_guard lock(mutex_);
+    return interrupts_[vector];
+}
+
+std::multiset<uint32_t> FakeHost::bound()
+{
+    std::lock_guard lock(mutex_);
+    return bound_;
+}
+
+} // namespace ccad::test
