@@ -73,6 +73,25 @@ def parser():
     p = sub.add_parser("build", help="build QEMU, kernel and root file system, boot nothing")
     _sources(p)
     p.set_defaults(run="build", kernel_tree=None)
+
+    p = sub.add_parser("test", help="run the tests",
+                       description="Suites: tool, core, qemu, kunit, cdm, driver; all without a "
+                                   "choice. Last line: N passed, N failed.")
+    p.add_argument("suites", metavar="SUITE", nargs="*", help="only these")
+    p.add_argument("-k", dest="name", metavar="NAME", help="only cases whose name has NAME in it")
+    p.add_argument("--full", action="store_true", help="the long ones too")
+    p.add_argument("--list", action="store_true", help="print the cases' names, run none")
+    p.add_argument("--results", metavar="DIR", help="where JUnit XML and logs go")
+    p.add_argument("--kernel-tree", metavar="PATH",
+                   help="run the guest's suites on a kernel tree of your own, as it is")
+    p.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
+    p.add_argument("--memory", metavar="SIZE")
+    p.add_argument("--cpus", metavar="N", type=int)
+    p.add_argument("--cdm-size", metavar="SIZE")
+    p.add_argument("--qemu-arg", metavar="ARG", action="append")
+    p.add_argument("--kernel-arg", metavar="ARG", action="append")
+    _sources(p)
+    p.set_defaults(run="test")
     return top
 
 
@@ -107,4 +126,7 @@ def _dispatch(args):
         from . import boot
         boot.Parts(args)
         return 0
+    if args.run == "test":
+        from . import testcmd
+        return testcmd.main(args)
     raise Fail(f"no command {args.run}")

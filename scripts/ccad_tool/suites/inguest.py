@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Suites cdm and driver: kselftests in the guest, several to a boot.
+
+A test's `settings` file (below the collection, or TEST.settings for one test
+alone) may hold, one NAME=VALUE a line:
+
+    timeout=SECONDS             limit of one test program (45)
+    memory=, cpus=, cdm_size=, distance=    the guest that it wants
+    kernel_args=, device_args=  more for that guest
+    boot=own                    a guest of its own
+    full=1                      only with --full
+
+A test is one program.  After each the kernel's log is read: a splat is the
+failure of the test that ran, and the rest goes on in a new guest.
+"""
+
+import re
+import time
+from dataclasses import dataclass, field
+
+from .. import boot, guest, ktap, machine
+from ..results import DEAD, FAIL, HANG, PASS, SKIP, SPLAT
+from ..util import Fail
+
+GUEST_DIR = "/usr/lib/kselftest"
+_STATUS = {ktap.PASS: PASS, ktap.FAIL: FAIL, ktap.SKIP: SKIP}
+_GUEST_KEYS = ("memory", "cpus", "cdm_size", "distance", "kernel_args", "device_args")
+
+
+@dataclass
+class Test:
+    collection: str
+    program: str
+    settings: dict = field(default_factory=dict)
+    case: str = ""              # one case of the program, for -k
+
+    @property
+    def timeout(self):
+        return float(self.settings.get("timeout", 45))
+
+    def guest_key(self):
+        return tuple(self.settings.get(k, "") for k in _GUEST_KEYS)
+
+
+def read_settings(text):
+    out = {}
+    for line in text.splitlines():
+        k, eq, v = line.split("#", 1)[0].strip().partition("=")
+        if eq:
+            out[k.strip()] = v.strip().strip('"')
+    return out
+
+
+def find(tests_dir, collections):
+    """Tests of the collections, by kselftest-list.txt."""
+    listing = tests_dir / "kselftest-list.txt"
+    try:
+        lines = listing.read_text().splitlines()
+    except OSError:
+        return []
+    out = []
+    for line in lines:
+        coll, colon, program = line.strip().partition(":")
+        if not colon or coll not in collections:
+            continue
+        top = tests_dir / coll
+        settings = {}
+        for f in (top / "settings", top / f"{program}.settings"):
+            if f.exists():
+                settings.update(read_settings(f.read_text()))
+        out.append(Test(coll, program, settings))
+    return out
+
+
+def options_for(ctx, test):
+    s = test.settings
+    o = machine.Options(memory=ctx.args.memory or s.get("memory", "1G"),
+                        cpus=ctx.args.cpus or int(s.get("cpus", 2)),
+                        cdm_size=ctx.args.cdm_size or s.get("cdm_size", "512M"),
+                        distance=int(s.get("distance", 160)),
+                        device_args=s.get("device_args", ""),
+                        kernel_args=s.get("kernel_args", "").split() + (ctx.args.kernel_arg or []),
+                        qemu_args=ctx.args.qemu_arg or [])
+    return o
+
+
+class Runner:
+    """Runs tests of one suite, keeping a guest for as long as it is healthy."""
+
+    def __init__(self, ctx, suite):
+        self.ctx, self.suite = ctx, suite
+        self.guest = None
+        self.key = None
+        self.boots = 0
+        self.log = None
+
+    def need(self, test):
+        """A healthy guest of the kind that the test wants."""
+        key = test.guest_key()
+        if self.guest and (self.key != key or test.settings.get("boot") == "own"):
+            self.stop(well=True)
+        if self.guest is None:
+            parts, accel = self.ctx.parts()
+            self.boots += 1
+            g = guest.Guest(options_for(self.ctx, test), parts.qemu, parts.kernel, parts.rootfs, accel)
+            self.guest, self.key = g, key
+            self.log = self.ctx.results.log_path(f"{self.suite}-boot{self.boots}.serial.log")
+            g.start()
+            g.wait_ready(boot.BOOT_LIMIT[accel])
+        return self.guest
+
+    def stop(self, well=False):
+        g, self.guest = self.guest, None
+        if g is None:
+            return
+        try:
+            if well and not g.quit(20):
+                self.ctx.add(f"{self.suite}-boot{self.boots}.poweroff", HANG, 20,
+                             "the guest did not power off", log=self.log)
+        finally:
+            g.kill()
+            if g.log.exists():
+                self.log.write_bytes(g.log.read_bytes())
+                self.log.with_suffix(".qemu").write_bytes(g.qemu_log.read_bytes())
+
+    def command(self, test, args=""):
+        env = "CCAD_FULL=1 " if self.ctx.full else ""
+        return (f"cd {GUEST_DIR}/{test.collection} && export {env}KSELFTEST_DIR={GUEST_DIR} && "
+                f"exec ./{test.program} {args}")
+
+    def run(self, test):
+        name = test.program
+        began = time.monotonic()
+        try:
+            g = self.need(test)
+        except Fail as e:
+            splats = self.guest.watch.splats if self.guest else []
+            self.stop()
+            self.ctx.add(f"{name}.boot", SPLAT if splats else DEAD, time.monotonic() - began,
+                         e.what, log=self.log or "")
+            return
+        g.log_line(f"begin {test.collection}:{name}")
+        before = len(g.watch.splats)
+        chunks = []
+        err = []
+        r = g.run(self.command(test, _case_args(test)), chunks.append, err.append,
+                  test.timeout * (10 if self.ctx.full else 1))
+        took = time.monotonic() - began
+        if r.why == "exit":
+            if not g.sync(20) and not g.went:
+                r = guest.Result("hang", 255, "the kernel's log stood still after the test")
+        g.watch.poll()
+        text = b"".join(chunks).decode(errors="replace")
+        log = self.ctx.results.log_path(f"{self.suite}-{name}.log")
+        log.write_text(text + b"".join(err).decode(errors="replace"))
+        tail = "\n".join(log.read_text().splitlines()[-25:])
+        splats = g.watch.splats[before:]
+        serial = self.ctx.results.log_path(f"{self.suite}-boot{self.boots}.serial.log")
+        if r.why == "exit":
+            for c in ktap.judge(name, text, r.code):
+                full = c.name if c.name.startswith(name) else f"{name}.{c.name}"
+                output = "\n".join(c.output[-25:])
+                self.ctx.add(full, _STATUS[c.status], took, c.detail, output, log)
+                took = 0.0      # of the whole program, told once
+        elif not splats:
+            cases, _ = ktap.parse(text)
+            for c in cases:
+                self.ctx.add(f"{name}.{c.name}", _STATUS[c.status], 0, c.detail, "", log)
+            how = HANG if r.why in ("timeout", "hang") else DEAD
+            self.ctx.add(name, how, took, r.detail + _last_line(text), tail, serial)
+        if splats:
+            self.ctx.add(f"{name}.kernel-log", SPLAT, 0, str(splats[0]),
+                         _around(g.log, splats[0].number), serial)
+        if splats or r.why != "exit":
+            self.stop(well=r.why == "exit" and not any(s.fatal for s in splats))
+        elif test.settings.get("boot") == "own":
+            self.stop(well=True)
+
+    def cases(self, test):
+        """Names of the cases of a harness program, asked of itself."""
+        chunks = []
+        r = self.need(test).run(self.command(test, "-l"), chunks.append, lambda b: None, 20)
+        if r.why != "exit":
+            self.stop()
+            return []
+        text = b"".join(chunks).decode(errors="replace")
+        return re.findall(r"^#\s+([A-Za-z_][\w.]*\.[\w.]+)\s*$", text, re.M) if r.code == 0 else []
+
+
+def _case_args(test):
+    return f"-r {test.case}" if test.case else ""
+
+
+def _last_line(text):
+    lines = [t for t in text.splitlines() if t.strip()]
+    return f"; its last line: {lines[-1].strip()}" if lines else ""
+
+
+def _around(log, number):
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join(lines[max(0, number - 3):number + 40])
+
+
+def run_suite(ctx, suite, collections):
+    parts, _ = ctx.parts()
+    tests = find(parts.rootfs.tests, collections)
+    if not tests:
+        ctx.add("tests", FAIL, 0, f"the guest's image has no tests of {', '.join(collections)}")
+        return
+    tests = [t for t in tests if ctx.full or t.settings.get("full") not in ("1", "yes")]
+    runner = Runner(ctx, suite)
+    try:
+        chosen = []
+        for t in tests:
+            if ctx.selected(t.program):
+                chosen.append(t)
+            elif ctx.pattern:
+                chosen += [Test(t.collection, t.program, t.settings, c)
+                           for c in runner.cases(t) if ctx.selected(f"{t.program}.{c}")]
+        # Tests for the same guest together; the order is theirs otherwise.
+        keys = list(dict.fromkeys(t.guest_key() for t in chosen))
+        chosen.sort(key=lambda t: keys.index(t.guest_key()))
+        for t in chosen:
+            if ctx.listing:
+                ctx.list(f"{t.program}.{t.case}" if t.case else t.program)
+            else:
+                runner.run(t)
+    finally:
+        runner.stop(well=False)

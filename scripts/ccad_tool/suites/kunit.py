@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Suite kunit: the kernel's own unit tests, run at boot and read from debugfs."""
+
+import time
+
+from .. import boot, guest, ktap, machine
+from ..results import DEAD, FAIL, HANG, PASS, SKIP, SPLAT
+from ..util import Fail
+
+_STATUS = {ktap.PASS: PASS, ktap.FAIL: FAIL, ktap.SKIP: SKIP}
+_READ = ("cd /sys/kernel/debug/kunit 2>/dev/null || exit 3; "
+         "for s in *; do [ -e \"$s/results\" ] && { echo \"@@ $s\"; cat \"$s/results\"; }; done")
+
+
+def run(ctx):
+    parts, accel = ctx.parts()
+    o = machine.Options(memory="1G", kernel_args=["kunit.enable=1", "kunit.autorun=1"]
+                        + (ctx.args.kernel_arg or []), qemu_args=ctx.args.qemu_arg or [])
+    g = guest.Guest(o, parts.qemu, parts.kernel, parts.rootfs, accel)
+    log = ctx.results.log_path("kunit.serial.log")
+    chunks = []
+    began = time.monotonic()
+    try:
+        g.start()
+        try:
+            g.wait_ready(boot.BOOT_LIMIT[accel] * 2)
+            r = g.run(_READ, chunks.append, lambda b: None, 60)
+            g.sync()
+        except Fail as e:
+            ctx.add("boot", SPLAT if g.watch.splats else HANG if "within" in e.what else DEAD,
+                    time.monotonic() - began, e.what, log=log)
+            return
+        if r.why != "exit":
+            ctx.add("results", HANG if r.why == "timeout" else DEAD, 0, r.detail, log=log)
+        elif r.code == 3:
+            ctx.add("results", FAIL, 0, "the kernel has no KUnit: CONFIG_KUNIT, CONFIG_KUNIT_DEBUGFS")
+        else:
+            _read(ctx, b"".join(chunks).decode(errors="replace"), log)
+        g.quit()
+    finally:
+        g.kill()
+        if g.log.exists():
+            log.write_bytes(g.log.read_bytes())
+    for s in g.watch.splats:
+        ctx.add("kernel-log", SPLAT, 0, str(s), log=log)
+
+
+def _read(ctx, text, log):
+    any_suite = False
+    for part in text.split("@@ ")[1:]:
+        name, _, body = part.partition("\n")
+        any_suite = True
+        cases, problems = ktap.parse(body)
+        for c in cases:
+            full = c.name if c.name.startswith(name) else f"{name}.{c.name}"
+            if not ctx.selected(full):
+                continue
+            if ctx.listing:
+                ctx.list(full)
+                continue
+            ctx.add(full, _STATUS[c.status], 0, c.detail, "\n".join(c.output[-25:]), log)
+        for p in problems:
+            ctx.add(f"{name}", FAIL, 0, p, body[-2000:], log)
+    if not any_suite:
+        ctx.add("results", FAIL, 0, "the kernel holds no KUnit suite")
