@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * However a context ends, with commands in flight or without, by exit, signal,
+ * reset or removal: nothing of it stays behind.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <numaif.h>
+
+#include "kselftest_harness.h"
+#include "../../mm/cdm/cdm_util.h"
+#include "test_util.h"
+
+#define TIMEOUT	120
+#define WORK	(32 * MB)
+#define ENTRIES	64
+
+FIXTURE(life)
+{
+	struct ccad_completion comp CCAD_ALIGNED;
+	long long used;
+	int node;
+	long pages;
+};
+
+FIXTURE_SETUP(life)
+{
+	TEST_NEED_DEVICE();
+	self->used = ccad_attr("contexts_used");
+	ASSERT_GE(self->used, 0);
+	self->node = cdm_node();
+	if (self->node >= 0) {
+		cdm_drain();
+		self->pages = cdm_used_pages(self->node);
+	}
+}
+
+/* The device works for a new context and has nothing of the old ones. */
+static void expect_clean(struct __test_metadata *_metadata, struct _test_data_life *self)
+{
+	struct ccad_ctx ctx;
+
+	EXPECT_EQ(0, test_wait_contexts(self->used))
+		TH_LOG("%lld contexts in use, %lld before", ccad_attr("contexts_used"),
+		       self->used);
+	ASSERT_EQ(0, ccad_open(&ctx, 3));
+	EXPECT_SUCCESS(&ctx, ccad_crc32c("123456789", 9, 0), &self->comp);
+	EXPECT_EQ(0xe3069283, self->comp.result);
+	ccad_close(&ctx);
+	EXPECT_EQ(self->used, ccad_attr("contexts_used"));
+	if (self->node >= 0)
+		EXPECT_EQ(0, cdm_wait_used(self->node, self->pages))
+			TH_LOG("pages of node %d did not come back", self->node);
+}
+
+FIXTURE_TEARDOWN(life)
+{
+	if (test_device_present())
+		expect_clean(_metadata, self);
+}
+
+/*
+ * Fill the ring of a new context with work of seconds; what is not there yet
+ * takes page requests too.  Part of it lies on the device's node.
+ */
+static int start_work(struct ccad_ctx *ctx, struct ccad_completion *comps, char **work, int node)
+{
+	struct ccad_desc desc;
+	int ret, i;
+
+	ret = ccad_open(ctx, 6);
+	if (ret)
+		return ret;
+	*work = test_map(WORK);
+	if (!*work)
+		return -ENOMEM;
+	if (node >= 0 && cdm_bind(*work, WORK / 8, MPOL_BIND, 1UL << node, 0))
+		return -errno;
+	memset(*work, 1, WORK / 4);
+	memset(comps, 0, ENTRIES * sizeof(*comps));
+	for (i = 0; i < ENTRIES; i++) {
+		desc = ccad_fill(*work, i, WORK);
+		desc.completion = (uintptr_t)&comps[i];
+		ret = ccad_push(ctx, &desc);
+		if (ret)
+			return ret;
+	}
+	ccad_kick(ctx);
+	/* In flight means that the device has begun. */
+	while (!ccad_db_read(ctx, CCAD_DB_HEAD))
+		;
+	return 0;
+}
+
+static struct ccad_completion comps[ENTRIES] CCAD_ALIGNED;
+
+/* A child that starts work, says so and ends in one of several ways. */
+enum end { END_EXIT, END_KILL, END_EXEC, END_CLOSE, END_UNMAP };
+
+static void run_child(struct __test_metadata *_metadata, int node, enum end end)
+{
+	int ready[2], status;
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		struct ccad_ctx ctx;
+		char *work;
+
+		if (start_work(&ctx, comps, &work, node) || write(ready[1], "", 1) != 1)
+			_exit(2);
+		switch (end) {
+		case END_KILL:
+			pause();
+			break;
+		case END_EXEC:
+			execl("/bin/true", "true", NULL);
+			_exit(3);
+		case END_CLOSE:
+			ccad_close(&ctx);
+			break;
+		case END_UNMAP:
+			munmap(work, WORK);
+			break;
+		case END_EXIT:
+			break;
+		}
+		_exit(0);
+	}
+	close(ready[1]);
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	close(ready[0]);
+	if (end == END_KILL) {
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_TRUE(WIFSIGNALED(status));
+		return;
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F_TIMEOUT(life, exit_in_flight, TIMEOUT)
+{
+	int i;
+
+	for (i = 0; i < 4; i++)
+		run_child(_metadata, self->node, END_EXIT);
+}
+
+TEST_F_TIMEOUT(life, kill_in_flight, TIMEOUT)
+{
+	int i;
+
+	for (i = 0; i < 4; i++)
+		run_child(_metadata, self->node, END_KILL);
+}
+
+TEST_F_TIMEOUT(life, exec_in_flight, TIMEOUT)
+{
+	run_child(_metadata, self->node, END_EXEC);
+}
+
+TEST_F_TIMEOUT(life, close_in_flight, TIMEOUT)
+{
+	run_child(_metadata, self->node, END_CLOSE);
+}
+
+TEST_F_TIMEOUT(life, unmap_and_exit_in_flight, TIMEOUT)
+{
+	run_child(_metadata, self->node, END_UNMAP);
+}
+
+/* Once munmap() has returned no command reads there any more. */
+TEST_F_TIMEOUT(life, munmap_while_reading, TIMEOUT)
+{
+	__u64 freed, fault = 0;
+	struct ccad_desc desc;
+	struct ccad_ctx ctx;
+	__u32 seen, i;
+	char *work;
+
+	ASSERT_EQ(0, ccad_open(&ctx, 6));
+	work = test_map(WORK);
+	ASSERT_NE(NULL, work);
+	test_pattern(work, WORK, 1);
+	freed = (uintptr_t)work + WORK / 2;
+	memset(comps, 0, sizeof(comps));
+	for (i = 0; i < ENTRIES; i++) {
+		desc = ccad_crc32c(work, WORK, 0);
+		desc.completion = (uintptr_t)&comps[i];
+		ASSERT_EQ(0, ccad_push(&ctx, &desc));
+	}
+	ccad_kick(&ctx);
+	ASSERT_EQ(0, ccad_wait(&comps[0], WAIT_MS));
+	ASSERT_EQ(0, munmap(work + WORK / 2, WORK / 2));
+	seen = ccad_db_read(&ctx, CCAD_DB_HEAD);
+	ASSERT_LT(seen, ENTRIES) TH_LOG("the device was too fast for the test");
+
+	ASSERT_EQ(0, ccad_wait(&comps[ENTRIES - 1], TIMEOUT * 1000));
+	for (i = 0; i < ENTRIES; i++) {
+		if (comps[i].status == CCAD_COMP_SUCCESS) {
+			EXPECT_LT(i, seen) TH_LOG("command %u read freed memory", i);
+			EXPECT_EQ(comps[0].result, comps[i].result);
+			continue;
+		}
+		ASSERT_EQ(CCAD_COMP_PAGE_FAULT, comps[i].status);
+		EXPECT_EQ(CCAD_ACCESS_READ, comps[i].access);
+		EXPECT_GE(comps[i].fault_addr, freed);
+		EXPECT_LT(comps[i].fault_addr, freed + WORK / 2);
+		/* Whoever began after it faults at the first byte. */
+		if (i >= seen)
+			EXPECT_EQ(freed, comps[i].fault_addr);
+		fault = comps[i].fault_addr;
+	}
+	EXPECT_NE(0, fault);
+	ccad_close(&ctx);
+}
+
+TEST_F_TIMEOUT(life, open_and_close, TIMEOUT)
+{
+	long long contexts = ccad_attr("contexts");
+	struct ccad_ctx ctx;
+	long long i;
+
+	ASSERT_GT(contexts, 0);
+	for (i = 0; i < 3 * contexts + 1; i++) {
+		ASSERT_EQ(0, ccad_open(&ctx, 3)) TH_LOG("round %lld", i);
+		if (!(i % 16))
+			EXPECT_SUCCESS(&ctx, ccad_crc32c("123456789", 9, 0), &self->comp);
+		ccad_close(&ctx);
+	}
+}
+
+TEST_F_TIMEOUT(life, all_contexts, TIMEOUT)
+{
+	long long contexts = ccad_attr("contexts") - self->used, i;
+	struct ccad_ctx *ctx, more;
+
+	ASSERT_GT(contexts, 0);
+	ctx = calloc(contexts, sizeof(*ctx));
+	for (i = 0; i < contexts; i++)
+		ASSERT_EQ(0, ccad_open(&ctx[i], 3)) TH_LOG("context %lld", i);
+	EXPECT_EQ(-EBUSY, ccad_open(&more, 3));
+	EXPECT_EQ(self->used + contexts, ccad_attr("contexts_used"));
+	EXPECT_SUCCESS(&ctx[contexts - 1], ccad_crc32c("123456789", 9, 0), &self->comp);
+	for (i = 0; i < contexts; i++)
+		ccad_close(&ctx[i]);
+	EXPECT_EQ(self->used, ccad_attr("contexts_used"));
+}
+
+/* The lowest PASID that is free goes to the next process: it must not climb. */
+TEST_F_TIMEOUT(life, pasids_come_back, TIMEOUT)
+{
+	__u32 first = 0, pasid;
+	int fd[2], status, i;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(fd));
+	for (i = 0; i < 50; i++) {
+		pid = fork();
+		ASSERT_GE(pid, 0);
+		if (!pid) {
+			struct ccad_ctx ctx;
+
+			if (ccad_open(&ctx, 3))
+				_exit(2);
+			if (write(fd[1], &ctx.info.pasid, sizeof(pasid)) != sizeof(pasid))
+				_exit(3);
+			_exit(0);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_EQ(0, status);
+		ASSERT_EQ((ssize_t)sizeof(pasid), read(fd[0], &pasid, sizeof(pasid)));
+		if (!i)
+			first = pasid;
+		/* A process that is gone may still be on its way out. */
+		EXPECT_LE(pasid, first + 2) TH_LOG("round %d", i);
+	}
+}
+
+/* A reset stops every context, tells its owner, and lets it start again. */
+TEST_F_TIMEOUT(life, reset_in_flight, TIMEOUT)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	struct ccad_ctx ctx;
+	char path[256], *work;
+	int i, done = 0;
+
+	ASSERT_EQ(0, test_pci_path("reset", path, sizeof(path)));
+	ASSERT_EQ(0, start_work(&ctx, comps, &work, self->node));
+	ASSERT_EQ(0, test_write(path, "1"));
+
+	pfd.fd = ctx.fd;
+	EXPECT_EQ(1, poll(&pfd, 1, WAIT_MS));
+	EXPECT_TRUE(pfd.revents & POLLERR);
+	ASSERT_EQ(0, ioctl(ctx.fd, CCAD_IOC_INFO, &ctx.info));
+	EXPECT_TRUE(ctx.info.flags & CCAD_INFO_LOST);
+	/* Nothing is written any more. */
+	for (i = 0; i < ENTRIES; i++)
+		done += ccad_status(&comps[i]) == CCAD_COMP_SUCCESS;
+	EXPECT_LT(done, ENTRIES);
+	memset(work, 7, WORK);
+	usleep(200000);
+	for (i = 0; i < (int)WORK; i += PAGE)
+		if (work[i] != 7)
+			break;
+	EXPECT_EQ((int)WORK, i) TH_LOG("the device wrote after its reset");
+
+	ASSERT_EQ(0, ccad_restart(&ctx));
+	EXPECT_FALSE(ctx.info.flags & CCAD_INFO_LOST);
+	EXPECT_SUCCESS(&ctx, ccad_fill(work, 0, WORK / 4), &self->comp);
+	EXPECT_EQ(0, work[0]);
+	ccad_close(&ctx);
+}
+
+static sigjmp_buf bus_error;
+
+static void on_bus_error(int sig)
+{
+	(void)sig;
+	siglongjmp(bus_error, 1);
+}
+
+/* The driver goes while a context works: the process lives, the node is gone. */
+TEST_F_TIMEOUT(life, unbind_in_flight, TIMEOUT)
+{
+	char driver[256], device[256], path[320], name[64], *work;
+	struct pollfd pfd = { .events = POLLIN };
+	struct ccad_ctx ctx;
+	int i;
+
+	ASSERT_EQ(0, test_pci_path("driver", path, sizeof(path)));
+	ASSERT_NE(NULL, realpath(path, driver));
+	ASSERT_EQ(0, test_pci_path("", path, sizeof(path)));
+	ASSERT_NE(NULL, realpath(path, device));
+	snprintf(name, sizeof(name), "%s", strrchr(device, '/') + 1);
+
+	ASSERT_EQ(0, start_work(&ctx, comps, &work, self->node));
+	snprintf(path, sizeof(path), "%s/unbind", driver);
+	ASSERT_EQ(0, test_write(path, name));
+	EXPECT_EQ(-ENODEV, ccad_find(NULL, 0, NULL, 0));
+	if (self->node >= 0) {
+		EXPECT_FALSE(cdm_node_in("has_coherent_memory", self->node));
+		EXPECT_EQ(0, (long)cdm_pages_on(work, WORK / 8, self->node));
+		EXPECT_EQ(WORK / 8 / PAGE,
+			  cdm_pages_on(work, WORK / 8, cdm_ordinary_node()));
+	}
+
+	/* Its memory is its own again, its doorbell is nobody's. */
+	memset(work, 7, WORK);
+	usleep(200000);
+	for (i = 0; i < (int)WORK; i += PAGE)
+		if (work[i] != 7)
+			break;
+	EXPECT_EQ((int)WORK, i) TH_LOG("the device wrote after it was unbound");
+	signal(SIGBUS, on_bus_error);
+	if (!sigsetjmp(bus_error, 1)) {
+		ccad_db_read(&ctx, CCAD_DB_HEAD);
+		EXPECT_TRUE(false) TH_LOG("the doorbell is still mapped");
+	}
+	pfd.fd = ctx.fd;
+	poll(&pfd, 1, 0);
+	ccad_close(&ctx);
+	munmap(work, WORK);
+
+	snprintf(path, sizeof(path), "%s/bind", driver);
+	ASSERT_EQ(0, test_write(path, name));
+	EXPECT_EQ(0, ccad_find(NULL, 0, NULL, 0));
+	if (self->node >= 0)
+		EXPECT_TRUE(cdm_node_in("has_coherent_memory", self->node));
+}
+
+TEST_HARNESS_MAIN
