@@ -25,7 +25,7 @@ def _host_key(qemu, kernel):
     return digest(os.uname().release, os.uname().version, model, qemu.key, kernel.key)
 
 
-def probe(qemu, kernel, rootfs, again=False):
+def probe(qemu, kernel, rootfs, again=False, device=True):
     """(usable, why); remembered for this host, QEMU and kernel."""
     if not os.path.exists("/dev/kvm"):
         return False, "no /dev/kvm"
@@ -41,7 +41,7 @@ def probe(qemu, kernel, rootfs, again=False):
     with store.lock("probe"):
         began = time.monotonic()
         with progress.Activity(f"KVM: does the guest start under it? (at most {LIMIT:.0f} s)"):
-            g = guest.Guest(machine.Options(memory="512M"), qemu, kernel, rootfs, "kvm")
+            g = guest.Guest(machine.Options(memory="512M", device=device), qemu, kernel, rootfs, "kvm")
             try:
                 g.start()
                 g.wait_ready(LIMIT)
@@ -57,10 +57,10 @@ def probe(qemu, kernel, rootfs, again=False):
     return result
 
 
-def choose(want, qemu, kernel, rootfs):
+def choose(want, qemu, kernel, rootfs, device=True):
     if want in ("kvm", "tcg"):
         progress.note(f"accelerator: {want} (--accel)")
         return want
-    usable, why = probe(qemu, kernel, rootfs)
+    usable, why = probe(qemu, kernel, rootfs, device=device)
     progress.note(f"accelerator: kvm ({why})" if usable else f"accelerator: tcg (kvm: {why})")
     return "kvm" if usable else "tcg"

@@ -92,7 +92,7 @@ def main(args):
     if args.input and not os.path.isfile(args.input):
         raise Fail(f"--input {args.input}: not a file")
     parts = Parts(args)
-    which = accel.choose(args.accel, parts.qemu, parts.kernel, parts.rootfs)
+    which = accel.choose(args.accel, parts.qemu, parts.kernel, parts.rootfs, o.device)
     interactive = not args.exec and not args.demo and sys.stdin.isatty() and sys.stdout.isatty()
     demo = not args.exec and not interactive
     command = args.exec

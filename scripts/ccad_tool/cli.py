@@ -92,6 +92,13 @@ def parser():
     p.add_argument("--kernel-arg", metavar="ARG", action="append")
     _sources(p)
     p.set_defaults(run="test")
+
+    p = sub.add_parser("doctor", help="say what works here and in the guest, and the remedies")
+    p.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
+    p.add_argument("--qemu-arg", metavar="ARG", action="append")
+    p.add_argument("--kernel-arg", metavar="ARG", action="append")
+    _sources(p)
+    p.set_defaults(run="doctor", kernel_tree=None)
     return top
 
 
@@ -129,4 +136,7 @@ def _dispatch(args):
     if args.run == "test":
         from . import testcmd
         return testcmd.main(args)
+    if args.run == "doctor":
+        from . import doctor
+        return doctor.main(args)
     raise Fail(f"no command {args.run}")

@@ -14,7 +14,6 @@ A test is one program.  After each the kernel's log is read: a splat is the
 failure of the test that ran, and the rest goes on in a new guest.
 """
 
-import re
 import time
 from dataclasses import dataclass, field
 
@@ -179,12 +178,45 @@ class Runner:
     def cases(self, test):
         """Names of the cases of a harness program, asked of itself."""
         chunks = []
-        r = self.need(test).run(self.command(test, "-l"), chunks.append, lambda b: None, 20)
+        r = self.need(test).run(self.command(test, "-l"), chunks.append, chunks.append, 20)
         if r.why != "exit":
             self.stop()
             return []
-        text = b"".join(chunks).decode(errors="replace")
-        return re.findall(r"^#\s+([A-Za-z_][\w.]*\.[\w.]+)\s*$", text, re.M) if r.code == 0 else []
+        return harness_cases(b"".join(chunks).decode(errors="replace"))
+
+
+def harness_cases(text):
+    """fixture.variant.test (or fixture.test) of a harness program's -l.
+
+    Its table has columns of 20 and 25, fixture by fixture; every test of a
+    fixture runs with every variant.
+    """
+    out, fixture, variants, tests, inside = [], None, [], [], False
+
+    def close():
+        for v in variants or [""]:
+            out.extend(f"{fixture}.{v}.{t}" if v else f"{fixture}.{t}" for t in tests)
+
+    for line in text.splitlines():
+        if line.startswith("# FIXTURE"):
+            inside = True
+            continue
+        if not inside:
+            continue
+        if line.startswith("-----"):
+            close()
+            fixture, variants, tests = None, [], []
+            continue
+        f = line.split(" ", 1)[0]
+        at = max(20, len(f)) + 1
+        v = line[at:].split(" ", 1)[0]
+        t = line[at + max(25, len(v)) + 1:].strip()
+        fixture = f or fixture
+        variants += [v] if v else []
+        tests += [t] if t else []
+    if fixture:
+        close()
+    return out
 
 
 def _case_args(test):
