@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The guest's end of the command channel, and its process 1.
+ * The guest's first process, and its end of the command channel.
  *
  * One virtio-serial port carries frames both ways:
  *
@@ -30,6 +30,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "agent.h"
+
 /* Guest to host. */
 #define F_HELLO		'h'
 #define F_OUT		'o'
@@ -56,7 +58,7 @@ static char *pending;		/* input that the child has not taken yet */
 static size_t pending_len;
 static int pending_eof;
 
-static void klog(const char *fmt, ...)
+void klog(const char *fmt, ...)
 {
 	char buf[900];
 	va_list ap;
@@ -378,6 +380,7 @@ int main(void)
 {
 	sigset_t set;
 
+	setup();
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);

@@ -78,7 +78,7 @@ class Guest:
             "-chardev", f"socket,id=exec,fd={theirs.fileno()}",
             "-device", "virtserialport,chardev=exec,name=ccad.exec",
             "-chardev", f"socket,id=qmp,fd={qmp_theirs.fileno()}",
-            "-mon", "chardev=qmp,mode=control",
+            "-object", "monitor-qmp,id=qmp0,chardev=qmp",
         ]
         (self.dir / "command").write_text(" ".join(_quote(a) for a in argv) + "\n")
         with open(self.qemu_log, "wb") as log:

@@ -41,7 +41,7 @@ def command(o, qemu, kernel, rootfs, accel, run):
     mem = parse_size(o.memory)
     cdm = parse_size(o.cdm_size)
     accel_arg = "tcg,thread=multi" if accel == "tcg" else accel
-    append = ["console=ttyS0", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/init",
+    append = ["console=ttyS0", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/agent",
               "panic=-1", "oops=panic", "random.trust_cpu=on", "nokaslr",
               "ccad_scratch=1"]
     argv = [
