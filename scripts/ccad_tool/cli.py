@@ -99,6 +99,23 @@ def parser():
     p.add_argument("--kernel-arg", metavar="ARG", action="append")
     _sources(p)
     p.set_defaults(run="doctor", kernel_tree=None)
+
+    p = sub.add_parser("kernel", help="kernel tree: the series as a git tree to work in")
+    k = p.add_subparsers(dest="what", required=True, metavar="WHAT")
+    q = k.add_parser("tree", help="lay the series out as a git tree")
+    q.add_argument("dir", metavar="DIR", nargs="?", help="where (default: linux in the cache)")
+    q.add_argument("--linux-source", metavar="PATH", help="source of Linux 7.3")
+    q.set_defaults(run="kernel-tree")
+
+    p = sub.add_parser("series", help="series export, series check")
+    k = p.add_subparsers(dest="what", required=True, metavar="WHAT")
+    q = k.add_parser("export", help="write a kernel tree's commits back as the series")
+    q.add_argument("dir", metavar="DIR", nargs="?", help="the tree (default: linux in the cache)")
+    q.set_defaults(run="series-export")
+    q = k.add_parser("check", help="apply, checkpatch --strict, build with W=1, judge")
+    q.add_argument("--no-build", action="store_true", help="without W=1")
+    q.add_argument("--linux-source", metavar="PATH", help="source of Linux 7.3")
+    q.set_defaults(run="series-check")
     return top
 
 
@@ -139,4 +156,8 @@ def _dispatch(args):
     if args.run == "doctor":
         from . import doctor
         return doctor.main(args)
+    if args.run in ("kernel-tree", "series-export", "series-check"):
+        from . import series
+        return {"kernel-tree": series.tree, "series-export": series.export,
+                "series-check": series.check}[args.run](args)
     raise Fail(f"no command {args.run}")

@@ -11,7 +11,7 @@ from .util import ROOT, Fail, build_env, digest, jobs, write_if_changed
 
 PATCHES = ROOT / "kernel-patches" / "v7.3"
 FRAGMENT = PATCHES / "config" / "guest.config"
-_MAKE_ENV = {"KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026", "KBUILD_BUILD_USER": "ccad",
+MAKE_ENV = {"KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026", "KBUILD_BUILD_USER": "ccad",
              "KBUILD_BUILD_HOST": "ccad", "KBUILD_BUILD_VERSION": "1"}
 
 
@@ -25,7 +25,7 @@ class Kernel:
 
 def make(tree, out, *args, log, watch=None, env=None):
     store.command(["make", "-C", tree, f"O={out}", f"-j{jobs()}", *args], log, watch=watch,
-                  env=build_env(**_MAKE_ENV, **(env or {})))
+                  env=build_env(**MAKE_ENV, **(env or {})))
 
 
 def wanted(text):
@@ -92,7 +92,7 @@ class Build:
         self.fragments = fragments
         name = digest(*[f.name for f in fragments])
         self.key = digest(self.tree.base_key, [p.read_bytes() for p in self.patches],
-                          [f.read_bytes() for f in fragments], _MAKE_ENV.items())
+                          [f.read_bytes() for f in fragments], MAKE_ENV.items())
         self.dir = store.path("build", f"{self.tree.lock_name}-{name[:8]}")
 
     def get(self):

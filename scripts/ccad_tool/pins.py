@@ -77,14 +77,6 @@ FIRMWARE = (
            ("trixie", "bookworm", "sid"), ""),
 )
 
-# Text of QEMU that is replaced where it is found after the patches: a repacked
-# tarball has no edk2 images, and bzip2 alone would make the build look for them.
-QEMU_FIXUPS = (
-    ("meson.build",
-     "    unpack_edk2_blobs = bzip2.found()\n",
-     "    unpack_edk2_blobs = get_option('install_blobs') and bzip2.found()\n"),
-)
-
 QEMU_STEPS = 1710       # of ninja, for the first build's progress
 LINUX_STEPS = 1900      # objects of the guest's kernel, likewise
 
@@ -117,6 +109,7 @@ HOST_PACKAGES = (
     ("kmod", "Linux"),
     ("libnuma-dev", "demonstration and self-tests"),
     ("libboost-dev", "demonstration: CRC32C on the CPU"),
+    ("rsync", "Linux: lib.mk installs self-tests with it"),
     ("e2fsprogs", "image of the guest's root file system"),
     ("debian-archive-keyring", "signatures of other suites"),
 )
@@ -128,5 +121,8 @@ TEST_PACKAGES = (
 )
 SERIES_PACKAGES = (
     ("perl", "checkpatch"),
+    ("python3-ply", "checkpatch: spdxcheck"),
+    ("python3-git", "checkpatch: spdxcheck"),
+    ("sparse", "checks of address spaces and locks"),
     ("codespell", "checkpatch: dictionary"),
 )

@@ -71,7 +71,7 @@ class Build:
         self.compiler = os.path.realpath("/usr/bin/gcc")
         self.config_key = digest(self.args, self.compiler)
         self.key = digest(self.tree.base_key, [p.read_bytes() for p in self.patches],
-                          [[d, b] for d, b in self.files], self.config_key, pins.QEMU_FIXUPS)
+                          [[d, b] for d, b in self.files], self.config_key)
         self.dir = store.path("build", f"{self.tree.lock_name}-{self.config_key[:8]}")
 
     def get(self):
@@ -98,7 +98,7 @@ class Build:
     def _make(self, targets):
         env = self.env()
         self.tree.prepare()
-        self.tree.apply(self.patches, self.files, pins.QEMU_FIXUPS)
+        self.tree.apply(self.patches, self.files)
         if not (self.dir / "build.ninja").exists():
             shutil.rmtree(self.dir, ignore_errors=True)
             self.dir.mkdir(parents=True)

@@ -198,13 +198,12 @@ class Tree:
         except OSError:
             return []
 
-    def apply(self, patches, files=(), fixups=()):
-        """Make the tree base + patches + files [(path, bytes)] + fixups; under the lock."""
+    def apply(self, patches, files=()):
+        """Make the tree base + patches + files [(path, bytes)]; under the lock."""
         patches = [pathlib.Path(p) for p in patches]
         paths = []
         for p in patches:
             paths += touched_paths(p.read_text(errors="replace"))
-        paths += [f[0] for f in fixups]
         want = set(paths) | {f[0] for f in files}
         known = set(self._manifest())
         everything = sorted(known | want)
@@ -225,11 +224,6 @@ class Tree:
                 shutil.copy2(orig / rel, work / rel)
         for p in patches:
             apply_patch(p, work)
-        for rel, old, new in fixups:
-            f = work / rel
-            text = f.read_text()
-            if old in text:
-                f.write_text(text.replace(old, new, 1))
         for rel, data in files:
             f = work / rel
             f.parent.mkdir(parents=True, exist_ok=True)
