@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Code that works with the pages of one task under the policy of another, or
+ * with all memory there is: each of these would put ordinary pages on a
+ * coherent node, take its pages away, or count them as what they are not.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/wait.h>
+
+#include <numaif.h>
+
+#include "kselftest_harness.h"
+#include "cdm_util.h"
+
+#define LEN	(8 * MB)
+#define PAGES	((long)(LEN / 4096))
+#define KSM	"/sys/kernel/mm/ksm/"
+#define CGROUP	"/sys/fs/cgroup/"
+#define GROUP	CGROUP "cdm-test"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
+
+FIXTURE(leak)
+{
+	int node, ordinary;
+	unsigned long mask;
+	long used;
+	char swap[256];
+};
+
+FIXTURE_SETUP(leak)
+{
+	self->node = cdm_node();
+	self->ordinary = cdm_ordinary_node();
+	if (geteuid())
+		SKIP(return, "needs root");
+	if (self->node < 0 || self->ordinary < 0)
+		SKIP(return, "no node of coherent device memory");
+	self->mask = 1UL << self->node;
+	cdm_drain();
+	self->used = cdm_used_pages(self->node);
+}
+
+FIXTURE_TEARDOWN(leak)
+{
+	cdm_write_string(KSM "run", "2");
+	rmdir(GROUP);
+	if (self->swap[0]) {
+		swapoff(self->swap);
+		unlink(self->swap);
+	}
+}
+
+/* A swap file of @size: the header says only how long it is. */
+static int swap_on(struct _test_data_leak *self, size_t size)
+{
+	const char *dir = cdm_scratch();
+	unsigned int header[3];
+	char *zero;
+	size_t done;
+	int fd;
+
+	if (!dir)
+		return -ENOENT;
+	snprintf(self->swap, sizeof(self->swap), "%.200s/cdm-swap", dir);
+	fd = open(self->swap, O_CREAT | O_TRUNC | O_RDWR, 0600);
+	zero = calloc(1, MB);
+	if (fd < 0 || !zero)
+		return -errno;
+	for (done = 0; done < size; done += MB)
+		if (write(fd, zero, MB) != (ssize_t)MB)
+			return -errno;
+	free(zero);
+	header[0] = 1;			/* version */
+	header[1] = size / 4096 - 1;	/* last page */
+	header[2] = 0;			/* bad pages */
+	if (pwrite(fd, header, sizeof(header), 1024) != sizeof(header) ||
+	    pwrite(fd, "SWAPSPACE2", 10, 4096 - 10) != 10 || fsync(fd))
+		return -errno;
+	close(fd);
+	return swapon(self->swap, 0) ? -errno : 0;
+}
+
+/* Pages that lie between one another in the swap area come in one by one. */
+TEST_F_TIMEOUT(leak, swap_readahead, 60)
+{
+	char *bound = cdm_map(LEN), *free = cdm_map(LEN);
+	long before;
+	size_t i;
+
+	if (swap_on(self, 64 * MB))
+		SKIP(return, "no swap to be had");
+	/* Readahead by place in the swap area is what could leak. */
+	cdm_write_string("/sys/kernel/mm/swap/vma_ra_enabled", "false");
+	ASSERT_EQ(0, cdm_bind(bound, LEN, MPOL_BIND, self->mask, 0));
+	cdm_write_pattern(bound, LEN, 51);
+	cdm_write_pattern(free, LEN, 52);
+	before = cdm_vmstat("pswpout");
+	/* Out in turns, so that they are neighbours there. */
+	for (i = 0; i < LEN; i += 4096) {
+		madvise(bound + i, 4096, MADV_PAGEOUT);
+		madvise(free + i, 4096, MADV_PAGEOUT);
+	}
+	EXPECT_GT(cdm_vmstat("pswpout") - before, PAGES)
+		TH_LOG("too few pages went out to see anything");
+	EXPECT_TRUE(cdm_check_pattern(bound, LEN, 51));
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(bound, LEN, self->node));
+	EXPECT_EQ(0, cdm_wait_used(self->node, self->used + PAGES))
+		TH_LOG("swapping in took more than its own pages to node %d", self->node);
+	EXPECT_TRUE(cdm_check_pattern(free, LEN, 52));
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(free, LEN, self->ordinary));
+	cdm_write_string("/sys/kernel/mm/swap/vma_ra_enabled", "true");
+}
+
+static void ksm_scan(int times)
+{
+	long until;
+	int i;
+
+	cdm_write_string(KSM "pages_to_scan", "20000");
+	cdm_write_string(KSM "sleep_millisecs", "1");
+	cdm_write_string(KSM "run", "1");
+	until = cdm_read_long(KSM "full_scans") + times;
+	for (i = 0; i < 200 && cdm_read_long(KSM "full_scans") < until; i++)
+		usleep(50000);
+}
+
+/* Equal pages on both sides are merged on neither's account. */
+TEST_F_TIMEOUT(leak, ksm, 60)
+{
+	char *bound = cdm_map(MB), *free = cdm_map(MB);
+
+	if (access(KSM "run", W_OK))
+		SKIP(return, "no KSM");
+	ASSERT_EQ(0, cdm_bind(bound, MB, MPOL_BIND, self->mask, 0));
+	memset(bound, 'k', MB);
+	memset(free, 'k', MB);
+	ASSERT_EQ(0, madvise(bound, MB, MADV_MERGEABLE));
+	ASSERT_EQ(0, madvise(free, MB, MADV_MERGEABLE));
+	ksm_scan(4);
+	/* The control: it did merge what it may. */
+	EXPECT_GT(cdm_read_long(KSM "pages_sharing"), 200);
+	EXPECT_EQ(256, (long)cdm_pages_on(bound, MB, self->node));
+	EXPECT_EQ(256, (long)cdm_pages_on(free, MB, self->ordinary));
+	EXPECT_EQ(0, cdm_wait_used(self->node, self->used + 256));
+}
+
+static int group_make(const char *controllers)
+{
+	cdm_write_string(CGROUP "cgroup.subtree_control", controllers);
+	return mkdir(GROUP, 0755) && errno != EEXIST ? -errno : 0;
+}
+
+/* Run @fn in the group; its return value is the child's exit code. */
+static int group_run(int (*fn)(unsigned long mask), unsigned long mask)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		if (cdm_write_string(GROUP "/cgroup.procs", "0"))
+			_exit(100);
+		_exit(fn(mask));
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int fill_bound(unsigned long mask)
+{
+	char *map = cdm_map(32 * MB);
+
+	if (!map || cdm_bind(map, 32 * MB, MPOL_BIND, mask, 0))
+		return 1;
+	cdm_write_pattern(map, 32 * MB, 53);
+	return cdm_check_pattern(map, 32 * MB, 53) ? 0 : 2;
+}
+
+/* A group at its limit swaps out what it has there; it is not out of memory. */
+TEST_F_TIMEOUT(leak, memory_cgroup_limit, 120)
+{
+	char text[256] = "";
+	FILE *f;
+
+	if (group_make("+memory") || access(GROUP "/memory.max", W_OK))
+		SKIP(return, "no memory cgroups");
+	if (swap_on(self, 64 * MB))
+		SKIP(return, "no swap to be had");
+	ASSERT_EQ(0, cdm_write_string(GROUP "/memory.max", "16M"));
+	EXPECT_EQ(0, group_run(fill_bound, self->mask))
+		TH_LOG("1 not bound, 2 wrong data, 137 killed");
+	f = fopen(GROUP "/memory.events", "r");
+	ASSERT_NE(NULL, f);
+	ASSERT_GT(fread(text, 1, sizeof(text) - 1, f), 0);
+	fclose(f);
+	EXPECT_NE(NULL, strstr(text, "oom_kill 0")) TH_LOG("%s", text);
+	EXPECT_EQ(0, cdm_wait_used(self->node, self->used));
+}
+
+static int try_bind(unsigned long mask)
+{
+	char *map = cdm_map(MB);
+
+	if (!map)
+		return 1;
+	if (cdm_bind(map, MB, MPOL_BIND, mask, 0))
+		return 2;
+	cdm_write_pattern(map, MB, 54);
+	return cdm_pages_on(map, MB, __builtin_ctzl(mask)) == MB / 4096 ? 0 : 3;
+}
+
+/* Who may use the memory is a matter of the cpuset. */
+TEST_F(leak, cpuset)
+{
+	char mems[32];
+
+	if (group_make("+cpuset") || access(GROUP "/cpuset.mems", W_OK))
+		SKIP(return, "no cpusets");
+	snprintf(mems, sizeof(mems), "%d,%d", self->ordinary, self->node);
+	ASSERT_EQ(0, cdm_write_string(GROUP "/cpuset.mems", mems));
+	EXPECT_EQ(0, group_run(try_bind, self->mask));
+	snprintf(mems, sizeof(mems), "%d", self->ordinary);
+	ASSERT_EQ(0, cdm_write_string(GROUP "/cpuset.mems", mems));
+	EXPECT_EQ(2, group_run(try_bind, self->mask)) TH_LOG("2: refused, as it should be");
+	/* Nobody could live there. */
+	snprintf(mems, sizeof(mems), "%d", self->node);
+	EXPECT_NE(0, cdm_write_string(GROUP "/cpuset.mems", mems));
+}
+
+static long system_kb(const char *name)
+{
+	size_t len = strlen(name);
+	char line[128];
+	long kb = -1;
+	FILE *f;
+
+	f = fopen("/proc/meminfo", "r");
+	while (f && kb < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && line[len] == ':')
+			kb = strtol(line + len + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+/* What there is to hand out does not include the device's memory. */
+TEST_F(leak, accounting)
+{
+	long total = cdm_node_value(self->ordinary, "meminfo", "MemTotal");
+
+	ASSERT_GT(cdm_node_value(self->node, "meminfo", "MemTotal"), 0);
+	EXPECT_EQ(total, system_kb("MemTotal"));
+	EXPECT_LE(system_kb("MemAvailable"), total);
+	EXPECT_LE(system_kb("CommitLimit"), total + system_kb("SwapTotal"));
+	/* In pages; a threshold of dirtyable memory is below all of it. */
+	EXPECT_LT(cdm_vmstat("nr_dirty_threshold"), total / 4);
+}
+
+TEST_HARNESS_MAIN
