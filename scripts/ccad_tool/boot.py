@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ccad boot and ccad shell: everything that a guest needs, then the guest."""
 
-import contextlib
 import os
-import pathlib
 import shutil
 import signal
 import sys
@@ -40,7 +38,7 @@ class Parts:
             if args.kernel_tree:
                 return kernel.user_tree(args.kernel_tree)
             if args.kernel:
-                return kernel.given(args.kernel, *_companions(args.kernel))
+                return kernel.given(args.kernel)
             return kernel.Build(args.linux_source).get()
 
         works = [part("qemu", make_qemu), part("kernel", make_kernel), part("base", rootfs.base)]
@@ -56,22 +54,6 @@ class Parts:
             raise next((e for e in errors if isinstance(e, Fail)), errors[0])
         self.qemu, self.kernel = results["qemu"], results["kernel"]
         self.rootfs = rootfs.get(self.kernel)
-
-
-def _companions(vmlinux):
-    """Headers and source of a vmlinux of the user's, where they lie as make leaves them."""
-    top = pathlib.Path(vmlinux).resolve().parent
-    headers = top / "usr/include"
-    tree = top
-    if (top / "source").exists():
-        tree = (top / "source").resolve()
-    elif not (top / "Kbuild").exists():
-        tree = None
-        with contextlib.suppress(OSError):
-            for line in (top / "Makefile").read_text().splitlines():
-                if line.startswith("include ") and line.endswith("/Makefile"):
-                    tree = pathlib.Path(line.split()[1]).parent
-    return (headers if headers.is_dir() else None), tree
 
 
 def options(args):

@@ -136,13 +136,40 @@ def user_tree(path):
     return Kernel(out / "vmlinux", out / "usr/include", top, digest(top, st.st_size, st.st_mtime_ns))
 
 
-def given(path, headers=None, tree=None):
-    """A vmlinux of the user's (ccad boot --kernel)."""
+def given(path):
+    """A vmlinux of the user's (--kernel), with the headers and the source it was made from."""
     p = pathlib.Path(path).resolve()
     if not p.is_file():
         raise Fail(f"{path}: not a file", "--kernel wants a vmlinux")
     with open(p, "rb") as f:
         if f.read(4) != b"\x7fELF":
             raise Fail(f"{path}: not an ELF file", "--kernel wants a vmlinux, not a bzImage")
+    tree = _source_of(p.parent)
+    headers = p.parent / "usr/include"
+    if not (headers / "linux/types.h").exists():
+        headers = None
+        if tree:
+            out = store.path("build", f"headers-{digest(tree)[:12]}")
+            out.mkdir(parents=True, exist_ok=True)
+            with store.lock(out.name):
+                make(tree, out, "headers", log="headers.log")
+            headers = out / "usr/include"
+    if not headers:
+        progress.note(f"{path}: its source is not beside it, so the guest gets no self-tests")
     st = p.stat()
     return Kernel(p, headers, tree, digest(p, st.st_size, st.st_mtime_ns))
+
+
+def _source_of(build):
+    """Source tree of a build directory, as make leaves the trace of it."""
+    if (build / "Kbuild").exists():
+        return build
+    if (build / "source").exists():
+        return (build / "source").resolve()
+    try:
+        for line in (build / "Makefile").read_text().splitlines():
+            if line.startswith("include ") and line.endswith("/Makefile"):
+                return (build / line.split()[1]).parent.resolve()
+    except OSError:
+        pass
+    return None

@@ -100,10 +100,14 @@ def _unpack(debs, root, act):
 
 def _programs(kernel):
     """The agent and the self-tests, built on the host for this kernel: a staging directory."""
-    tests = SELFTESTS if (SELFTESTS / "Makefile").exists() else None
+    tests = SELFTESTS
+    if not kernel.headers or not kernel.tree or not (kernel.headers / "misc/uacce/ccad.h").exists():
+        progress.note("this kernel has not the driver of the series: the guest gets neither "
+                      "self-tests nor demonstration")
+        tests = None
     key = digest(tree_digest(GUEST / "agent"), tree_digest(SELFTESTS) if tests else "",
                  tree_digest(ROOT / "qemu-device/include"),
-                 tree_digest(kernel.headers) if kernel.headers and tests else "",
+                 tree_digest(kernel.headers) if tests else "",
                  os.path.realpath("/usr/bin/gcc"))
     done = store.result("programs", key)
     if done:
@@ -117,7 +121,7 @@ def _programs(kernel):
             lib.mkdir(parents=True)
             store.command(["gcc", "-O2", "-Wall", "-Wextra", "-o", lib / "agent",
                            *sorted((GUEST / "agent").glob("*.c")), "-lutil"], "agent.log")
-            if tests and kernel.headers and kernel.tree:
+            if tests:
                 obj = store.path("build", "selftests")
                 obj.mkdir(parents=True, exist_ok=True)
                 store.command(["make", "-C", SELFTESTS, f"-j{jobs()}", f"O={obj}", f"DESTDIR={tmp}",
