@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ccad: what the core asks of the machine, and what the IOMMU tells the core
+ *
+ * Locks.  The vIOMMU calls the two notifiers from the guest's write of the
+ * invalidation queue tail, with the BQL held; the core then waits for the
+ * copies in flight, so map and unmap must never take the BQL.  ATS and PRI
+ * requests need it: the vIOMMU reports faults and sends interrupts from them.
+ */
+#include "qemu/osdep.h"
+#include "qemu/bitmap.h"
+#include "qemu/main-loop.h"
+#include "qemu/rcu.h"
+#include "hw/pci/msix.h"
+#include "hw/pci/pci.h"
+#include "hw/pci/pcie.h"
+#include "system/address-spaces.h"
+#include "system/memory.h"
+#include "ccad.h"
+#include "trace.h"
+
+#define CCAD_PAGE_SIZE  4096ULL
+/* Entries of one ATS request; the core asks again for what is left. */
+#define CCAD_ATS_BATCH  32
+
+/* A PASID in use, between pasid_bind and pasid_unbind. */
+typedef struct CcadPasid {
+    CcadState *s;
+    uint32_t pasid;
+    IOMMUNotifier iotlb;
+    IOMMUPRINotifier pri;
+} CcadPasid;
+
+static bool ccad_pasid_in_use(CcadState *s, uint32_t pasid)
+{
+    return g_hash_table_contains(s->pasids, GUINT_TO_POINTER(pasid));
+}
+
+/* ATS */
+
+static int ccad_host_translate(void *opaque, uint32_t pasid, uint64_t va,
+                               uint64_t len, bool write, ccad_translation *out,
+                               size_t max)
+{
+    CcadState *s = opaque;
+    IOMMUTLBEntry entries[CCAD_ATS_BATCH];
+    uint64_t cursor = va;
+    uint32_t untranslated;
+    ssize_t n;
+
+    max = MIN(max, CCAD_ATS_BATCH);
+    len = MIN(len, max * CCAD_PAGE_SIZE);
+    if (!len || va + len - 1 < va) {
+        return -1;
+    }
+    if (va + len == 0) {
+        /* The IOMMU's loop cannot end at 2^64; nothing is mapped there. */
+        len -= CCAD_PAGE_SIZE;
+        if (!len) {
+            out[0] = (ccad_translation) { .va = va, .len = CCAD_PAGE_SIZE };
+            return 1;
+        }
+    }
+
+    BQL_LOCK_GUARD();
+    RCU_READ_LOCK_GUARD();
+    /* Unheard of invalidations are worse than a fault. */
+    if (!ccad_pasid_in_use(s, pasid)) {
+        trace_ccad_translate(pasid, va, len, write, -1);
+        return -1;
+    }
+    n = pci_ats_request_translation(PCI_DEVICE(s), pasid, false, false, va,
+                                    len, !write, entries, max, &untranslated);
+    trace_ccad_translate(pasid, va, len, write, n);
+    if (n < 0) {
+        return -1;
+    }
+
+    /* A page that is not present has no iova, but a size: keep count here. */
+    for (ssize_t i = 0; i < n; i++) {
+        uint64_t mask = entries[i].addr_mask;
+        bool memory = entries[i].target_as == &address_space_memory;
+
+        out[i] = (ccad_translation) {
+            .va = cursor & ~mask,
+            .pa = entries[i].translated_addr & ~mask,
+            .len = mask + 1,
+            .read = memory && (entries[i].perm & IOMMU_RO),
+            /* Not asked for means that the dirty bit is not set. */
+            .write = memory && write && (entries[i].perm & IOMMU_WO),
+        };
+        cursor = out[i].va + out[i].len;
+        trace_ccad_translation(pasid, out[i].va, out[i].pa, out[i].len,
+                               out[i].read, out[i].write);
+    }
+    return n;
+}
+
+static void ccad_iotlb_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *entry)
+{
+    CcadPasid *p = container_of(notifier, CcadPasid, iotlb);
+    /* The range may be cropped, or be all of it: mask + 1 is 0 then. */
+    uint64_t len = entry->addr_mask + 1 ?: UINT64_MAX;
+
+    trace_ccad_invalidate(p->pasid, entry->iova, len);
+    ccad_core_invalidate(p->s->core, p->pasid, false, entry->iova, len);
+}
+
+/* PRI */
+
+static void ccad_pri_status(CcadState *s, uint16_t bits)
+{
+    pci_word_test_and_set_mask(PCI_DEVICE(s)->config + CCAD_PRI_OFFSET +
+                               PCI_PRI_STATUS, bits);
+}
+
+static bool ccad_host_page_request(void *opaque, uint32_t pasid, uint64_t va,
+                                   bool read, bool write, uint16_t prgi)
+{
+    CcadState *s = opaque;
+    PCIDevice *pdev = PCI_DEVICE(s);
+    int ret;
+
+    assert(prgi < CCAD_PRI_GROUPS);
+    BQL_LOCK_GUARD();
+    for (;;) {
+        uint32_t allocated = MIN(pcie_pri_get_req_alloc(pdev),
+                                 s->config.page_requests);
+
+        if (!allocated || !ccad_pasid_in_use(s, pasid)) {
+            trace_ccad_page_request(pasid, va, read, write, prgi, -EPERM);
+            return false;
+        }
+        if (bitmap_count_one(s->pri_groups, CCAD_PRI_GROUPS) < allocated) {
+            break;
+        }
+        trace_ccad_page_request_wait(pasid, va, allocated);
+        qemu_cond_wait_bql(&s->pri_free);
+    }
+
+    set_bit(prgi, s->pri_groups);
+    ret = pci_pri_request_page(pdev, pasid, false, false,
+                               va & ~(CCAD_PAGE_SIZE - 1), true, prgi, read,
+                               write);
+    trace_ccad_page_request(pasid, va, read, write, prgi, ret);
+    if (ret) {
+        clear_bit(prgi, s->pri_groups);
+    }
+    if (ret == -ENOSPC) {
+        /*
+         * The guest's queue is full.  The IOMMU answers such a request with
+         * success, and the device finds the page still missing and asks again.
+         */
+        ccad_core_page_response(s->core, prgi, CCAD_RESPONSE_SUCCESS);
+        ret = 0;
+    }
+    return ret == 0;
+}
+
+static void ccad_pri_notify(IOMMUPRINotifier *notifier,
+                            IOMMUPRIResponse *response)
+{
+    CcadPasid *p = container_of(notifier, CcadPasid, pri);
+    CcadState *s = p->s;
+    bool expected = response->prgi < CCAD_PRI_GROUPS &&
+                    test_bit(response->prgi, s->pri_groups);
+
+    trace_ccad_page_response(p->pasid, response->prgi,
+                             response->response_code, expected);
+    if (!expected) {
+        ccad_pri_status(s, PCI_PRI_STATUS_UPRGI);
+        return;
+    }
+    clear_bit(response->prgi, s->pri_groups);
+    qemu_cond_broadcast(&s->pri_free);
+
+    switch (response->response_code) {
+    case IOMMU_PRI_RESP_SUCCESS:
+        ccad_core_page_response(s->core, response->prgi,
+                                CCAD_RESPONSE_SUCCESS);
+        break;
+    case IOMMU_PRI_RESP_INVALID_REQUEST:
+        ccad_core_page_response(s->core, response->prgi,
+                                CCAD_RESPONSE_INVALID);
+        break;
+    case IOMMU_PRI_RESP_FAILURE:
+        ccad_pri_status(s, PCI_PRI_STATUS_RF);
+        ccad_core_page_response(s->core, response->prgi,
+                                CCAD_RESPONSE_FAILURE);
+        break;
+    }
+}
+
+void ccad_host_pri_changed(CcadState *s)
+{
+    if (!pcie_pri_enabled(PCI_DEVICE(s))) {
+        bitmap_zero(s->pri_groups, CCAD_PRI_GROUPS);
+    }
+    qemu_cond_broadcast(&s->pri_free);
+}
+
+/* PASIDs */
+
+static bool ccad_host_pasid_bind(void *opaque, uint32_t pasid)
+{
+    CcadState *s = opaque;
+    PCIDevice *pdev = PCI_DEVICE(s);
+    CcadPasid *p;
+
+    assert(bql_locked());
+    if (!pdev->is_master || !pcie_pasid_enabled(pdev) ||
+        !pcie_ats_enabled(pdev) || ccad_pasid_in_use(s, pasid)) {
+        trace_ccad_pasid_bind(pasid, false);
+        return false;
+    }
+
+    p = g_new0(CcadPasid, 1);
+    p->s = s;
+    p->pasid = pasid;
+    p->pri.notify = ccad_pri_notify;
+    /* Neither can fail: ccad_check() saw the IOMMU, PASID is enabled. */
+    if (pci_iommu_init_iotlb_notifier(pdev, &p->iotlb, ccad_iotlb_notify, p) ||
+        pci_iommu_register_iotlb_notifier(pdev, pasid, &p->iotlb)) {
+        g_free(p);
+        trace_ccad_pasid_bind(pasid, false);
+        return false;
+    }
+    pci_pri_register_notifier(pdev, pasid, &p->pri);
+    g_hash_table_insert(s->pasids, GUINT_TO_POINTER(pasid), p);
+    trace_ccad_pasid_bind(pasid, true);
+    return true;
+}
+
+/* The destructor of the table's values. */
+static void ccad_pasid_free(void *opaque)
+{
+    CcadPasid *p = opaque;
+    PCIDevice *pdev = PCI_DEVICE(p->s);
+    uint8_t *ctrl = pdev->config + CCAD_PASID_OFFSET + PCI_PASID_CTRL;
+    uint16_t saved = pci_get_word(ctrl);
+
+    trace_ccad_pasid_unbind(p->pasid);
+    pci_pri_unregister_notifier(pdev, p->pasid);
+    /* Unregistering is refused while PASID is off, leaving p dangling. */
+    pci_set_word(ctrl, saved | PCI_PASID_CTRL_ENABLE);
+    pci_iommu_unregister_iotlb_notifier(pdev, p->pasid, &p->iotlb);
+    pci_set_word(ctrl, saved);
+    g_free(p);
+}
+
+static void ccad_host_pasid_unbind(void *opaque, uint32_t pasid)
+{
+    CcadState *s = opaque;
+
+    assert(bql_locked());
+    /* Gone already if the guest turned PASID off first. */
+    g_hash_table_remove(s->pasids, GUINT_TO_POINTER(pasid));
+}
+
+void ccad_host_unbind_all(CcadState *s)
+{
+    g_hash_table_remove_all(s->pasids);
+    qemu_cond_broadcast(&s->pri_free);
+}
+
+/* Memory */
+
+void ccad_host_update_local_base(CcadState *s)
+{
+    qatomic_set(&s->local_base, pci_get_bar_addr(PCI_DEVICE(s), CCAD_BAR_MEM));
+}
+
+static bool ccad_host_is_local(void *opaque, uint64_t pa)
+{
+    CcadState *s = opaque;
+    uint64_t base = qatomic_read(&s->local_base);
+
+    return base != PCI_BAR_UNMAPPED && pa >= base &&
+           pa - base < s->config.mem_size;
+}
+
+static void *ccad_host_map(void *opaque, uint64_t pa, uint64_t *len,
+                           bool write)
+{
+    CcadState *s = opaque;
+    const MemTxAttrs attrs = MEMTXATTRS_UNSPECIFIED;
+    hwaddr xlat, l = *len;
+    MemoryRegion *mr;
+
+    if (!qatomic_read(&PCI_DEVICE(s)->is_master)) {
+        return NULL;
+    }
+
+    /*
+     * address_space_map() would bounce what is not RAM through a device,
+     * which takes the BQL; RAM alone will do.  The reference keeps it until
+     * unmap, so no RCU critical section spans a copy.
+     */
+    RCU_READ_LOCK_GUARD();
+    mr = address_space_translate(&address_space_memory, pa, &xlat, &l, write,
+                                 attrs);
+    if (!l || !memory_access_is_direct(mr, write, attrs)) {
+        return NULL;
+    }
+    memory_region_ref(mr);
+    *len = l;
+    return (uint8_t *)memory_region_get_ram_ptr(mr) + xlat;
+}
+
+static void ccad_host_unmap(void *opaque, void *ptr, uint64_t len, bool write)
+{
+    /* Marks a write dirty, drops code translated from it and the reference. */
+    address_space_unmap(&address_space_memory, ptr, len, write && len, len);
+}
+
+/* Interrupts and threads */
+
+static void ccad_host_interrupt(void *opaque, uint32_t vector)
+{
+    CcadState *s = opaque;
+
+    BQL_LOCK_GUARD();
+    trace_ccad_interrupt(vector);
+    if (msix_enabled(PCI_DEVICE(s)) && vector < s->config.vectors) {
+        msix_notify(PCI_DEVICE(s), vector);
+    }
+}
+
+static void ccad_host_thread_enter(void *opaque)
+{
+    rcu_register_thread();
+}
+
+static void ccad_host_thread_leave(void *opaque)
+{
+    rcu_unregister_thread();
+}
+
+const ccad_host_ops ccad_host = {
+    .translate = ccad_host_translate,
+    .page_request = ccad_host_page_request,
+    .map = ccad_host_map,
+    .unmap = ccad_host_unmap,
+    .is_local = ccad_host_is_local,
+    .interrupt = ccad_host_interrupt,
+    .thread_enter = ccad_host_thread_enter,
+    .thread_leave = ccad_host_thread_leave,
+    .pasid_bind = ccad_host_pasid_bind,
+    .pasid_unbind = ccad_host_pasid_unbind,
+};
+
+void ccad_host_init(CcadState *s)
+{
+    s->local_base = PCI_BAR_UNMAPPED;
+    s->pasids = g_hash_table_new_full(NULL, NULL, NULL, ccad_pasid_free);
+    qemu_cond_init(&s->pri_free);
+}
+
+void ccad_host_exit(CcadState *s)
+{
+    g_clear_pointer(&s->pasids, g_hash_table_destroy);
+    qemu_cond_destroy(&s->pri_free);
+}
+
+void ccad_host_reset(CcadState *s)
+{
+    ccad_host_unbind_all(s);
+    bitmap_zero(s->pri_groups, CCAD_PRI_GROUPS);
+    qatomic_set(&s->local_base, PCI_BAR_UNMAPPED);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by the qtests of ccad. */
+#ifndef CCAD_TEST_H
+#define CCAD_TEST_H
+
+#include "hw/misc/ccad/include/ccad_hw.h"
+#include "hw/pci/pci_regs.h"
+#include "libqos/pci-pc.h"
+#include "libqos/pci.h"
+#include "libqtest.h"
+
+/* An IOMMU for which the device was made; before any device. */
+#define CCAD_IOMMU "-device intel-iommu,scalable-mode=on,fsts=on,svm=on," \
+                   "pasid-bits=20,device-iotlb=on,aw-bits=48 "
+/* The memory backend "local". */
+#define CCAD_LOCAL "-object memory-backend-ram,id=local,size=16M "
+#define CCAD_LOCAL_SIZE (16 << 20)
+
+/* Where extended configuration space is, once enabled. */
+#define CCAD_ECAM 0xb0000000ULL
+
+/*
+ * Start q35 with these options; nothing runs in it, and the firmware is empty,
+ * so that none need be installed.
+ */
+QTestState *ccad_qtest_start(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+/* As the firmware would do it. */
+void ccad_enable_ecam(QPCIBus *bus);
+
+/* ccad-iommu-test.c */
+void ccad_add_iommu_tests(void);
+
+#endif /* CCAD_TEST_H */

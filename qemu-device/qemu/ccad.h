@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ccad - coherent accelerator device: the QEMU side
+ *
+ * A thin shim around the core (core/, see include/ccad_core.h): PCI identity,
+ * capabilities and BARs here, all behaviour of the device there.
+ */
+#ifndef HW_MISC_CCAD_H
+#define HW_MISC_CCAD_H
+
+#include "hw/pci/pci_device.h"
+#include "qemu/bitmap.h"
+#include "qemu/thread.h"
+#include "qom/object.h"
+#include "system/hostmem.h"
+
+#include "ccad_core.h"
+#include "ccad_hw.h"
+
+#define TYPE_CCAD "ccad"
+OBJECT_DECLARE_SIMPLE_TYPE(CcadState, CCAD)
+
+/* A page request group index has 9 bits. */
+#define CCAD_PRI_GROUPS (PCI_PRI_PRGI_MASK + 1)
+
+/* Extended capabilities. */
+#define CCAD_ATS_OFFSET     0x100
+#define CCAD_PASID_OFFSET   0x110
+#define CCAD_PRI_OFFSET     0x120
+#define CCAD_DVSEC_OFFSET   0x140
+#define CCAD_PASID_BITS     20
+
+/* Every field but local_base and config is used under the BQL alone. */
+struct CcadState {
+    PCIDevice parent_obj;
+
+    /* Properties. */
+    HostMemoryBackend *hostmem;
+    ccad_config config;
+    uint32_t proximity_domain;
+    bool is_volatile;
+
+    ccad_core *core;            /* NULL before realize and while unplugged */
+    MemoryRegion regs;          /* BAR0 */
+    MemoryRegion *mem;          /* BAR2 */
+    uint64_t local_base;        /* where BAR2 is, PCI_BAR_UNMAPPED; atomic */
+
+    GHashTable *pasids;         /* of CcadPasid, by PASID: those in use */
+    DECLARE_BITMAP(pri_groups, CCAD_PRI_GROUPS); /* outstanding groups */
+    QemuCond pri_free;          /* a group ended, or PRI changed */
+
+    Error *migration_blocker;
+};
+
+/* ccad-check.c: refuse what cannot work, naming the remedy. */
+bool ccad_check(CcadState *s, Error **errp);
+
+/* ccad-caps.c */
+bool ccad_caps_init(CcadState *s, Error **errp);
+void ccad_caps_exit(CcadState *s);
+/* Clear what pci_do_device_reset() leaves: PASID, ATS and PRI control. */
+void ccad_caps_reset(CcadState *s);
+void ccad_write_config(PCIDevice *pdev, uint32_t addr, uint32_t val, int len);
+
+/* ccad-host.c */
+extern const ccad_host_ops ccad_host;
+void ccad_host_init(CcadState *s);
+void ccad_host_exit(CcadState *s);
+/* Forget every PASID and every outstanding page request. */
+void ccad_host_reset(CcadState *s);
+/* Stop listening to the IOMMU, whatever the contexts think. */
+void ccad_host_unbind_all(CcadState *s);
+/* The page request interface was enabled, disabled or reset. */
+void ccad_host_pri_changed(CcadState *s);
+void ccad_host_update_local_base(CcadState *s);
+
+/* ccad-stats.c */
+void ccad_class_init_stats(ObjectClass *klass);
+
+#endif /* HW_MISC_CCAD_H */
