@@ -54,6 +54,7 @@ FIXTURE_SETUP(leak)
 FIXTURE_TEARDOWN(leak)
 {
 	cdm_write_string(KSM "run", "2");
+	cdm_write_string(CGROUP "cgroup.procs", "0");
 	rmdir(GROUP);
 	if (self->swap[0]) {
 		swapoff(self->swap);
@@ -91,34 +92,63 @@ static int swap_on(struct _test_data_leak *self, size_t size)
 	return swapon(self->swap, 0) ? -errno : 0;
 }
 
+static int group_make(const char *controllers)
+{
+	cdm_write_string(CGROUP "cgroup.subtree_control", controllers);
+	return mkdir(GROUP, 0755) && errno != EEXIST ? -errno : 0;
+}
+
+static long system_kb(const char *name)
+{
+	size_t len = strlen(name);
+	char line[128];
+	long kb = -1;
+	FILE *f;
+
+	f = fopen("/proc/meminfo", "r");
+	while (f && kb < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && line[len] == ':')
+			kb = strtol(line + len + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return kb;
+}
+
 /* Pages that lie between one another in the swap area come in one by one. */
 TEST_F_TIMEOUT(leak, swap_readahead, 60)
 {
 	char *bound = cdm_map(LEN), *free = cdm_map(LEN);
-	long before;
+	long before = cdm_vmstat("pswpin");
 	size_t i;
 
+	if (group_make("+memory") || access(GROUP "/memory.reclaim", W_OK))
+		SKIP(return, "no memory cgroups");
 	if (swap_on(self, 64 * MB))
 		SKIP(return, "no swap to be had");
+	ASSERT_EQ(0, cdm_write_string(GROUP "/cgroup.procs", "0"));
 	/* Readahead by place in the swap area is what could leak. */
 	cdm_write_string("/sys/kernel/mm/swap/vma_ra_enabled", "false");
 	ASSERT_EQ(0, cdm_bind(bound, LEN, MPOL_BIND, self->mask, 0));
 	cdm_write_pattern(bound, LEN, 51);
 	cdm_write_pattern(free, LEN, 52);
-	before = cdm_vmstat("pswpout");
-	/* Out in turns, so that they are neighbours there. */
-	for (i = 0; i < LEN; i += 4096) {
-		madvise(bound + i, 4096, MADV_PAGEOUT);
-		madvise(free + i, 4096, MADV_PAGEOUT);
+	/* Out in turns, so that any eight neighbours there are of both kinds. */
+	for (i = 0; i < LEN; i += 4 * 4096) {
+		madvise(bound + i, 4 * 4096, MADV_PAGEOUT);
+		madvise(free + i, 4 * 4096, MADV_PAGEOUT);
 	}
-	EXPECT_GT(cdm_vmstat("pswpout") - before, PAGES)
-		TH_LOG("too few pages went out to see anything");
+	/* Out of the swap cache too. */
+	for (i = 0; i < 100 && system_kb("SwapCached") > 512; i++) {
+		cdm_write_string(GROUP "/memory.reclaim", "4M");
+		usleep(10000);
+	}
 	EXPECT_TRUE(cdm_check_pattern(bound, LEN, 51));
 	EXPECT_EQ(PAGES, (long)cdm_pages_on(bound, LEN, self->node));
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used + PAGES))
 		TH_LOG("swapping in took more than its own pages to node %d", self->node);
 	EXPECT_TRUE(cdm_check_pattern(free, LEN, 52));
 	EXPECT_EQ(PAGES, (long)cdm_pages_on(free, LEN, self->ordinary));
+	EXPECT_GT(cdm_vmstat("pswpin") - before, PAGES)
+		TH_LOG("too few pages came from the swap area to see anything");
 	cdm_write_string("/sys/kernel/mm/swap/vma_ra_enabled", "true");
 }
 
@@ -153,12 +183,6 @@ TEST_F_TIMEOUT(leak, ksm, 60)
 	EXPECT_EQ(256, (long)cdm_pages_on(bound, MB, self->node));
 	EXPECT_EQ(256, (long)cdm_pages_on(free, MB, self->ordinary));
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used + 256));
-}
-
-static int group_make(const char *controllers)
-{
-	cdm_write_string(CGROUP "cgroup.subtree_control", controllers);
-	return mkdir(GROUP, 0755) && errno != EEXIST ? -errno : 0;
 }
 
 /* Run @fn in the group; its return value is the child's exit code. */
@@ -239,22 +263,6 @@ TEST_F(leak, cpuset)
 	/* Nobody could live there. */
 	snprintf(mems, sizeof(mems), "%d", self->node);
 	EXPECT_NE(0, cdm_write_string(GROUP "/cpuset.mems", mems));
-}
-
-static long system_kb(const char *name)
-{
-	size_t len = strlen(name);
-	char line[128];
-	long kb = -1;
-	FILE *f;
-
-	f = fopen("/proc/meminfo", "r");
-	while (f && kb < 0 && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len) && line[len] == ':')
-			kb = strtol(line + len + 1, NULL, 10);
-	if (f)
-		fclose(f);
-	return kb;
 }
 
 /* What there is to hand out does not include the device's memory. */
