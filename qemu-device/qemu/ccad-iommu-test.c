@@ -583,6 +583,21 @@ static void test_pasid_off(void)
     stop(&c);
 }
 
+static void test_stop(void)
+{
+    Ccad c;
+    uint32_t i;
+
+    start(&c);
+    qtest_qmp_assert_success(c.qts, "{'execute':'stop'}");
+    i = submit(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
+    g_usleep(50000);
+    g_assert_cmphex(qtest_readq(c.qts, record(i)), ==, 0);
+    qtest_qmp_assert_success(c.qts, "{'execute':'cont'}");
+    g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_SUCCESS);
+    stop(&c);
+}
+
 static void test_statistics(void)
 {
     Ccad c;
@@ -616,5 +631,6 @@ void ccad_add_iommu_tests(void)
     qtest_add_func("/ccad/iommu/interrupt", test_interrupt);
     qtest_add_func("/ccad/iommu/flr", test_flr);
     qtest_add_func("/ccad/iommu/pasid-off", test_pasid_off);
+    qtest_add_func("/ccad/iommu/stop", test_stop);
     qtest_add_func("/ccad/iommu/statistics", test_statistics);
 }

@@ -21,7 +21,7 @@
 #include "ccad.h"
 #include "trace.h"
 
-/* BAR0.  An access may have been waiting for the BQL while we were unplugged. */
+/* BAR0.  An access may have waited for the BQL while we were unplugged. */
 
 static uint64_t ccad_regs_read(void *opaque, hwaddr offset, unsigned size)
 {
@@ -51,6 +51,22 @@ static const MemoryRegionOps ccad_regs_ops = {
     .valid = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
     .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
 };
+
+/* A machine that is stopped does not change: the engines pause with it. */
+static void ccad_vm_state_changed(void *opaque, bool running, RunState state)
+{
+    CcadState *s = opaque;
+    uint32_t ctrl = ccad_core_read(s->core, CCAD_REG_CTRL, 4);
+
+    if (running && s->paused) {
+        ccad_core_write(s->core, CCAD_REG_CTRL, ctrl | CCAD_CTRL_ENABLE, 4);
+        s->paused = false;
+    } else if (!running && (ctrl & CCAD_CTRL_ENABLE)) {
+        ccad_core_write(s->core, CCAD_REG_CTRL, ctrl & ~CCAD_CTRL_ENABLE, 4);
+        s->paused = true;
+    }
+    trace_ccad_vm_state_changed(running, s->paused);
+}
 
 /* Engine threads inherit the mask: signals are for QEMU's own threads. */
 static ccad_core *ccad_new_core(CcadState *s)
@@ -120,6 +136,9 @@ static void ccad_realize(PCIDevice *pdev, Error **errp)
     pci_register_bar(pdev, CCAD_BAR_MEM, PCI_BASE_ADDRESS_SPACE_MEMORY |
                      PCI_BASE_ADDRESS_MEM_TYPE_64 |
                      PCI_BASE_ADDRESS_MEM_PREFETCH, s->mem);
+    s->vmstate = qdev_add_vm_change_state_handler(DEVICE(s),
+                                                  ccad_vm_state_changed, NULL,
+                                                  s);
     return;
 
 fail_host:
@@ -133,6 +152,7 @@ static void ccad_exit(PCIDevice *pdev)
 {
     CcadState *s = CCAD(pdev);
 
+    qemu_del_vm_change_state_handler(s->vmstate);
     ccad_delete_core(s);
     ccad_host_exit(s);
     ccad_caps_exit(s);
@@ -169,6 +189,7 @@ static void ccad_reset_hold(Object *obj, ResetType type)
         return;
     }
     ccad_core_reset(s->core);
+    s->paused = false;
     ccad_host_reset(s);
     ccad_caps_reset(s);
     if (s->is_volatile) {

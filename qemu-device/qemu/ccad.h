@@ -13,6 +13,7 @@
 #include "qemu/thread.h"
 #include "qom/object.h"
 #include "system/hostmem.h"
+#include "system/runstate.h"
 
 #include "ccad_core.h"
 #include "ccad_hw.h"
@@ -49,6 +50,8 @@ struct CcadState {
     DECLARE_BITMAP(pri_groups, CCAD_PRI_GROUPS); /* outstanding groups */
     QemuCond pri_free;          /* a group ended, or PRI changed */
 
+    VMChangeStateEntry *vmstate;
+    bool paused;                /* engines stopped along with the machine */
     Error *migration_blocker;
 };
 
