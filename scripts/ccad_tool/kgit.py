@@ -12,7 +12,7 @@ import subprocess
 
 from . import fetch, pins, progress, store, trees
 from .kernel import PATCHES
-from .util import ROOT, Fail, build_env, digest, files_under, tree_digest
+from .util import ROOT, Fail, build_env, digest, files_under
 
 SELFTESTS = ROOT / "selftests"
 # Directory of selftests/ → directory of the kernel's tree.
@@ -117,8 +117,15 @@ def am(tree, patch):
         raise Fail(f"{patch.name} does not apply: {why[0][7:] if why else 'git am failed'}")
 
 
+def collection_files(top):
+    """Files of a collection; a tool's droppings (.checkpatch-…) are none."""
+    return [n for n in files_under(top) if not os.path.basename(n).startswith(".")
+            or os.path.basename(n) == ".gitignore"]
+
+
 def selftests_key():
-    return digest([tree_digest(SELFTESTS / c) for c in COLLECTIONS if (SELFTESTS / c).is_dir()])
+    return digest([[n, (SELFTESTS / c / n).read_bytes()] for c in COLLECTIONS
+                   if (SELFTESTS / c).is_dir() for n in collection_files(SELFTESTS / c)])
 
 
 def _our_blobs(tree):
@@ -128,7 +135,7 @@ def _our_blobs(tree):
         top = SELFTESTS / ours
         if not top.is_dir():
             continue
-        for rel in files_under(top):
+        for rel in collection_files(top):
             blob = git(tree, "hash-object", "-w", "--", str(top / rel)).strip()
             mode = "100755" if os.access(top / rel, os.X_OK) else "100644"
             out.append((f"{theirs}/{rel}", mode, blob))
@@ -187,7 +194,7 @@ def take_selftests(tree):
         theirs = COLLECTIONS[c]
         top = SELFTESTS / c
         entries = _listing(tree, "HEAD", theirs)
-        for rel in files_under(top):
+        for rel in collection_files(top):
             if not any(path == f"{theirs}/{rel}" for path, _, _ in entries):
                 (top / rel).unlink()
         for path, mode, blob in entries:
