@@ -34,6 +34,32 @@ bool eventually(const std::function<bool()> &condition)
     return true;
 }
 
+void Barrier::pass()
+{
+    std::unique_lock lock(mutex_);
+
+    waiting_++;
+    changed_.wait(lock, [this] { return open_; });
+    waiting_--;
+}
+
+bool Barrier::reached()
+{
+    return eventually([this] {
+        std::lock_guard lock(mutex_);
+        return waiting_ > 0;
+    });
+}
+
+void Barrier::open()
+{
+    {
+        std::lock_guard lock(mutex_);
+        open_ = true;
+    }
+    changed_.notify_all();
+}
+
 Device::Device(const ccad_config &config)
 {
     ccad_host_ops ops = host.ops();

@@ -17,6 +17,26 @@ inline constexpr uint32_t pasid = 5;
 /* Wait for what another thread brings about; a failure if it does not come. */
 bool eventually(const std::function<bool()> &condition);
 
+/*
+ * Holds up the threads that come by, to put something in between.  It lets
+ * everybody through once it is open, and is closed from the start.
+ */
+class Barrier {
+public:
+    ~Barrier() { open(); }
+    /* For the threads: wait until it opens. */
+    void pass();
+    /* Until a thread waits at it. */
+    bool reached();
+    void open();
+
+private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    unsigned waiting_ = 0;
+    bool open_ = false;
+};
+
 inline ccad_config small_config()
 {
     return {

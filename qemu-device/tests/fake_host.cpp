@@ -14,6 +14,7 @@ namespace {
 constexpr uint64_t present = 1;
 constexpr uint64_t writable_bit = 2;
 constexpr uint64_t leaf = 0x80;
+constexpr uint8_t poison = 0xdb;
 constexpr uint64_t address = 0x000ffffffffff000;
 
 /* What this thread has mapped, innermost last. */
@@ -166,6 +167,10 @@ uint64_t FakeHost::alloc(uint64_t size, bool local)
     if (!list.empty()) {
         pa = list.back();
         list.pop_back();
+        if (!std::all_of(at(pa), at(pa) + size,
+                         [](uint8_t byte) { return byte == poison; })) {
+            violation("a freed page was written to");
+        }
     } else {
         pa = (next_[local] + size - 1) & ~(size - 1);
         next_[local] = pa + size;
@@ -192,7 +197,7 @@ void FakeHost::free(uint64_t pa, uint64_t size)
         }
     }
     /* A late write would be lost in the poison, a late read races with it. */
-    std::memset(at(pa), 0xdb, size);
+    std::memset(at(pa), poison, size);
     free_[pa >= local_base][size].push_back(pa);
 }
 
@@ -295,6 +300,22 @@ void FakeHost::release(uint32_t pasid, uint64_t va)
     unmap(pasid, va);
     ccad_core_invalidate(core_, pasid, false, t->va, t->len);
     free(t->pa, t->len);
+}
+
+void FakeHost::migrate(uint32_t pasid, uint64_t va, bool local)
+{
+    std::lock_guard lock(big_lock_);
+    auto t = walk(pasid, va);
+
+    if (!t) {
+        return;
+    }
+    unmap(pasid, va);
+    ccad_core_invalidate(core_, pasid, false, t->va, t->len);
+    uint64_t pa = alloc(t->len, local);
+    std::memcpy(at(pa), at(t->pa), t->len);
+    free(t->pa, t->len);
+    map(pasid, t->va, pa, t->len, t->write);
 }
 
 /* The operating system */

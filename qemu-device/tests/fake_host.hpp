@@ -64,6 +64,8 @@ public:
                   uint64_t page_bytes = page);
     /* What an operating system does: unmap, invalidate, free. */
     void release(uint32_t pasid, uint64_t va);
+    /* The same, but what was in the page goes on in another one. */
+    void migrate(uint32_t pasid, uint64_t va, bool local);
 
     /* A region that page requests may populate. */
     struct Region {

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reset under load, and the end of the device. */
+#include <chrono>
+#include <thread>
+
+#include "device.hpp"
+
+namespace ccad::test {
+
+namespace {
+
+class Reset : public DeviceTest {
+protected:
+    Queue queue = device.queue();
+
+    void expect_pristine()
+    {
+        EXPECT_EQ(device.read(CCAD_REG_CTRL, 4), 0);
+        EXPECT_EQ(device.read(CCAD_REG_EVENT, 4), 0);
+        EXPECT_EQ(device.read(CCAD_REG_EVENT_MASK, 4), 0);
+        for (uint32_t i = 0; i < CCAD_STAT_COUNT; i++) {
+            EXPECT_EQ(device.stat(8 * i), 0) << i;
+            EXPECT_EQ(queue.stat(8 * i), 0) << i;
+        }
+        for (uint32_t n = 0; n < 4; n++) {
+            for (uint32_t reg = 0; reg < 0x20; reg += 4) {
+                EXPECT_EQ(device.read(CCAD_CTX(n) + reg, 4), 0) << reg;
+            }
+            for (uint32_t reg = 0; reg < 0x10; reg += 4) {
+                EXPECT_EQ(device.read(CCAD_DOORBELL(n) + reg, 4), 0) << reg;
+            }
+        }
+        EXPECT_THAT(host.bound(), testing::IsEmpty());
+    }
+    void expect_works()
+    {
+        device.enable();
+        queue.enable();
+        EXPECT_EQ(queue.run(nop()).status, CCAD_COMP_SUCCESS);
+    }
+};
+
+TEST_F(Reset, LeavesNothingBehind)
+{
+    Queue other = device.queue(1, 9);
+    device.write(CCAD_REG_EVENT_MASK, 1);
+    queue.run(nop());
+    other.db(CCAD_DB_TAIL, 1000);
+    ASSERT_EQ(other.state(), CCAD_CTX_ERROR);
+
+    device.reset();
+
+    expect_pristine();
+    expect_works();
+}
+
+TEST_F(Reset, ByRegisterIsTheSame)
+{
+    queue.run(nop());
+    device.write(CCAD_REG_CTRL, CCAD_CTRL_RESET);
+    expect_pristine();
+    expect_works();
+}
+
+TEST_F(Reset, StopsWhatRuns)
+{
+    uint64_t pa = host.alloc(huge);
+    for (uint64_t i = 0; i < 512; i++) {
+        host.map(pasid, dst_va + i * huge, pa, huge);
+    }
+    queue.run(nop());
+    uint32_t index = queue.submit(fill(dst_va, 512 * huge, 3));
+    ASSERT_TRUE(eventually([&] { return host.mapped_pages() > 0; }));
+
+    device.reset();
+
+    EXPECT_EQ(host.mapped_pages(), 0);
+    EXPECT_EQ(queue.record(index).status, CCAD_COMP_NONE)
+        << "no record on behalf of what ran before";
+    expect_pristine();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    expect_pristine();
+    expect_works();
+}
+
+TEST_F(Reset, DoesNotWaitForAnEngineInsideTranslate)
+{
+    host.populate(pasid, dst_va, page);
+    queue.run(nop());
+    Barrier inside;
+    host.on_translate = [&](uint32_t, uint64_t) { inside.pass(); };
+    queue.submit(fill(dst_va, page, 9));
+    ASSERT_TRUE(inside.reached());
+
+    device.reset();
+
+    expect_pristine();
+    inside.open();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    expect_pristine();
+    EXPECT_EQ(host.ptr(pasid, dst_va)[0], 0);
+    expect_works();
+}
+
+/* The late response is nobody's, and least of all the new request's. */
+TEST_F(Reset, IgnoresLateResponses)
+{
+    host.populate(pasid, dst_va, page);
+    queue.run(nop());
+    host.serving(FakeHost::Serving::never);
+    queue.submit(crc(src_va, 8));
+    ASSERT_TRUE(eventually([&] { return host.requests().size() == 1; }));
+    auto late = host.requests()[0];
+
+    device.reset();
+    device.enable();
+    queue.enable();
+    uint32_t index = queue.submit(crc(src_va, 8));
+    ASSERT_TRUE(eventually([&] { return host.requests().size() == 2; }));
+    auto current = host.requests()[1];
+    EXPECT_NE(current.prgi, late.prgi);
+    host.respond(late, CCAD_RESPONSE_FAILURE);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(queue.record(index).status, CCAD_COMP_NONE);
+
+    host.respond(current, host.serve(pasid, current.va, false));
+    EXPECT_EQ(queue.wait(index).status, CCAD_COMP_PAGE_FAULT)
+        << "there is no region: the current answer counts";
+}
+
+/* All that may be outstanding are, and have to be free afterwards. */
+TEST(ResetWithBackPressure, FreesTheAllocation)
+{
+    ccad_config config = small_config();
+    config.page_requests = 1;
+    Device device(config);
+    FakeHost &host = device.host;
+    device.enable();
+    Queue a = device.queue(0);
+    Queue b = device.queue(1);
+    a.run(nop());
+    b.run(nop());
+    host.serving(FakeHost::Serving::never);
+    a.submit(crc(src_va, 8));
+    b.submit(crc(src_va, 8));
+    ASSERT_TRUE(eventually([&] { return host.requests().size() == 1; }));
+
+    device.reset();
+    host.serving(FakeHost::Serving::inside);
+    host.add_region(pasid, {src_va, page});
+    device.enable();
+    a.enable();
+    EXPECT_EQ(a.run(crc(src_va, 8)).status, CCAD_COMP_SUCCESS);
+}
+
+TEST_F(Reset, ManyTimesUnderLoad)
+{
+    host.add_region(pasid, {src_va, 64 * page});
+    host.serving(FakeHost::Serving::thread);
+    for (int i = 0; i < 100; i++) {
+        for (int n = 0; n < 8; n++) {
+            queue.push(crc(src_va, 64 * page));
+        }
+        queue.ring_doorbell();
+        if (i % 3) {
+            std::this_thread::sleep_for(std::chrono::microseconds(100 * i));
+        }
+        device.reset();
+        ASSERT_EQ(host.mapped_pages(), 0);
+        device.enable();
+        queue.enable();
+    }
+    EXPECT_EQ(queue.run(crc(src_va, 8)).status, CCAD_COMP_SUCCESS);
+}
+
+TEST(End, ComesWithCommandsAndRequestsInFlight)
+{
+    FakeHost *host;
+    {
+        Device device;
+        host = &device.host;
+        device.enable();
+        Queue a = device.queue(0);
+        Queue b = device.queue(1);
+        uint64_t pa = host->alloc(huge);
+        for (uint64_t i = 0; i < 512; i++) {
+            host->map(pasid, dst_va + i * huge, pa, huge);
+        }
+        host->serving(FakeHost::Serving::never);
+        a.submit(crc(src_va, 8));
+        b.submit(crc(dst_va, 512 * huge));
+        ASSERT_TRUE(eventually([&] { return host->requests().size() == 1; }));
+    }
+}
+
+} // namespace
+
+} // namespace ccad::test
