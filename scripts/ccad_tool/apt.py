@@ -7,18 +7,16 @@ does not stand in the way.  Proxies, certificates and preferences of transport
 stay those of the machine.
 """
 
-import os
 import pathlib
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 
 from . import progress, store
 from .pins import GUEST_SUITE
 from .util import Fail, build_env, debian_codename, digest, write_if_changed
 
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _COMMON = {"main", "contrib", "non-free", "non-free-firmware"}
 
 
@@ -114,8 +112,8 @@ def host_suite():
 def host_entries():
     found = debian_entries(machine_entries(), host_suite())
     if not any(e.suite == host_suite() for e in found):
-        signed = KEYRING if os.path.exists(KEYRING) else ""
-        found.insert(0, Entry(("deb",), DEFAULT_MIRROR, host_suite(), ("main",), signed))
+        raise Fail(f"apt's configuration names no Debian mirror for {host_suite()}",
+                   "add one to /etc/apt/sources.list: deb URI " + host_suite() + " main")
     return found
 
 
@@ -165,6 +163,7 @@ class Apt:
                      f'Dir::State::extended_states "{self.dir}/extended";',
                      'Dir::Etc::preferences "/dev/null";',
                      'Dir::Etc::preferencesparts "/dev/null";',
+                     'Debug::NoLocking "true";',        # ccad's own locks do
                      'APT::Architecture "amd64";', '#clear APT::Architectures;',
                      'APT::Architectures { "amd64"; };']
         write_if_changed(self.conf, "\n".join(conf) + "\n")
@@ -172,11 +171,14 @@ class Apt:
     def cmd(self, tool, *args):
         return [tool, "-c", self.conf, *args]
 
-    def update(self):
-        """Fetch the indices, once a day at most; expired ones are said and taken."""
+    def update(self, again=False):
+        """Fetch the indices, once a day at most; expired ones are said and taken.
+
+        Returns whether they were fetched.
+        """
         stamp = self.dir / "updated"
-        if stamp.exists() and _age(stamp) < 86400:
-            return
+        if not again and stamp.exists() and _age(stamp) < 86400:
+            return False
         log = f"apt-update-{self.dir.name}.log"
         cmd = self.cmd("apt-get", "-q", "update", "--error-on=any")
         try:
@@ -192,6 +194,18 @@ class Apt:
             store.command(cmd + ["-o", "Acquire::Check-Valid-Until=false",
                                  "-o", "Acquire::Check-Date=false"], log, env=_env())
         stamp.touch()
+        return True
+
+    def with_index(self, step):
+        """step(), and once more with a fresh index if that one may have been old."""
+        fresh = self.update()
+        try:
+            return step()
+        except Fail:
+            if fresh:
+                raise
+            self.update(again=True)
+            return step()
 
     def candidate(self, package):
         """Version that apt would take, or None."""
@@ -201,7 +215,6 @@ class Apt:
 
 
 def _age(p):
-    import time
     return time.time() - p.stat().st_mtime
 
 

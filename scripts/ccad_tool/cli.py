@@ -55,7 +55,7 @@ def parser():
     p.add_argument("--exec", metavar="CMD", help="run one command in the guest and exit with its "
                    "code; 124: time-out; 255: the kernel panicked or complained")
     p.add_argument("--demo", action="store_true", help="run the demonstration and power off")
-    p.add_argument("--input", metavar="FILE", help="what the demonstration works on (vmlinux)")
+    p.add_argument("--input", metavar="FILE", help="what the demonstration works on (QEMU itself)")
     p.add_argument("--timeout", metavar="TIME", type=_seconds, help="limit for --exec and --demo")
     p.add_argument("--share", metavar="DIR", help="readable in the guest at /host")
     p.add_argument("--gdb", action="store_true", help="wait for a debugger on localhost:1234")

@@ -78,10 +78,10 @@ def _machine(r):
     r.line(True, "x86-64 Linux")
     name = debian_codename()
     r.line(True if name else None, f"Debian {name}" if name else "not Debian: apt and dpkg are needed")
-    m = apt.mirror()
-    own = any(e.suite == apt.host_suite() for e in apt.debian_entries(apt.machine_entries(), apt.host_suite()))
-    r.line(True if own else None, f"Debian mirror: {m.uri}" + ("" if own else " (by default: apt's "
-           "configuration names none for this release)"))
+    try:
+        r.line(True, f"Debian mirror: {apt.mirror().uri}")
+    except Fail as e:
+        r.line(False, e.what, e.remedy)
     for title, packages in (("to boot", pins.HOST_PACKAGES), ("to test", pins.TEST_PACKAGES),
                             ("to check the series", pins.SERIES_PACKAGES)):
         lost = host.missing(packages)

@@ -65,8 +65,6 @@ def _install(need):
                    "as root: apt-get install --no-install-recommends " + " ".join(need))
     with store.lock("packages"):
         a = apt.host_apt()
-        with progress.Activity("Debian packages: index"):
-            a.update()
         count = [0]
 
         def watch(line):
@@ -75,10 +73,10 @@ def _install(need):
                 act.at(count[0])
 
         with progress.Activity(f"Debian packages: install {len(need)} and what they need") as act:
-            store.command(a.cmd("apt-get", "-q", "-y", "--no-install-recommends", "install", *need),
-                          "apt-install.log", env=build_env(DEBIAN_FRONTEND="noninteractive"),
-                          watch=watch,
-                          remedy="run it by hand: apt-get install " + " ".join(need))
+            a.with_index(lambda: store.command(
+                a.cmd("apt-get", "-q", "-y", "--no-install-recommends", "install", *need),
+                "apt-install.log", env=build_env(DEBIAN_FRONTEND="noninteractive"), watch=watch,
+                remedy="run it by hand: apt-get install " + " ".join(need)))
 
 
 def all_packages():

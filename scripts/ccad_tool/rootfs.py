@@ -50,8 +50,6 @@ def base():
         if done:
             return done
         a = apt.guest_apt()
-        with progress.Activity("guest packages: index"):
-            a.update()
         with progress.Activity(f"guest packages: download {len(names)} and what they need") as act:
             n = [0]
 
@@ -59,9 +57,10 @@ def base():
                 if line.startswith("Get:"):
                     n[0] += 1
                     act.at(n[0])
-            store.command(a.cmd("apt-get", "-q", "-y", "--no-install-recommends", "--download-only",
-                                "install", *names), "guest-packages.log", watch=watch,
-                          remedy="is each name of guest-rootfs/packages one of this Debian?")
+            a.with_index(lambda: store.command(
+                a.cmd("apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "install",
+                      *names), "guest-packages.log", watch=watch,
+                remedy="is each name of guest-rootfs/packages one of this Debian?"))
         plan = store.output(a.cmd("apt-get", "-q", "-s", "--no-install-recommends", "install", *names))
         debs = [a.dir / "cache/archives" / f"{pkg}_{version.replace(':', '%3a')}_{arch}.deb"
                 for pkg, version, arch in re.findall(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", plan, re.M)]
@@ -122,7 +121,9 @@ def _programs(kernel):
             store.command(["gcc", "-O2", "-Wall", "-Wextra", "-o", lib / "agent",
                            *sorted((GUEST / "agent").glob("*.c")), "-lutil"], "agent.log")
             if tests:
-                obj = store.path("build", "selftests")
+                # make does not follow changes in what it takes for system headers.
+                obj = store.path("build", "selftests-" + digest(
+                    tree_digest(kernel.headers), tree_digest(ROOT / "qemu-device/include")))
                 obj.mkdir(parents=True, exist_ok=True)
                 store.command(["make", "-C", SELFTESTS, f"-j{jobs()}", f"O={obj}", f"DESTDIR={tmp}",
                                f"KHDR_INCLUDES=-isystem {kernel.headers}",
