@@ -5,266 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
-#include "ccad-test.h"
-#include "libqos/qos-intel-iommu.h"
-
-#define DEVFN       QPCI_DEVFN(4, 0)
-#define SID         DEVFN
-#define VTD         Q35_HOST_BRIDGE_IOMMU_ADDR
-
-#define PASID       5
-
-/* Guest physical memory; the IOMMU's own structures are at QVTD_MEM_BASE. */
-#define PT_L4       0x11000000ULL
-#define PT_L3       0x11001000ULL
-#define PT_L2       0x11002000ULL
-#define PT_L1       0x11003000ULL
-#define PRQ         0x11010000ULL   /* page request queue, 128 entries */
-#define PAGES       0x12000000ULL   /* page n of the process is here */
-
-/* The process: 512 pages from VA on, those of SETUP_PAGES are mapped. */
-#define VA          0x7f0000000000ULL
-#define SETUP_PAGES 16
-#define PAGE(n)     ((n) * 0x1000ULL)
-#define RING        (VA + PAGE(0))
-#define RECORDS     (VA + PAGE(1))
-#define RING_SHIFT  4
-
-#define PTE_RW      (VTD_FS_P | VTD_FS_RW | VTD_FS_US)
-#define PTE_RO      (VTD_FS_P | VTD_FS_US)
-
-typedef struct Ccad {
-    QTestState *qts;
-    QPCIBus *bus;
-    QPCIDevice *dev;
-    QPCIBar regs;
-    uint32_t iq_tail;
-    uint32_t tail;      /* of context 0 */
-} Ccad;
-
-static uint64_t cfg(uint16_t offset)
-{
-    return CCAD_ECAM + (DEVFN << 12) + offset;
-}
-
-static uint64_t pte_addr(unsigned page)
-{
-    return PT_L1 + page * 8;
-}
-
-static void set_pte(Ccad *c, unsigned page, uint64_t pa, uint64_t bits)
-{
-    qtest_writeq(c->qts, pte_addr(page), pa | bits);
-}
-
-static uint64_t get_pte(Ccad *c, unsigned page)
-{
-    return qtest_readq(c->qts, pte_addr(page));
-}
-
-/* Root, context and PASID entries come from libqos, for PASID 0. */
-static void set_up_iommu(Ccad *c)
-{
-    uint64_t context = QVTD_CONTEXT_TABLE_BASE +
-                       DEVFN * VTD_CTX_ENTRY_SCALABLE_SIZE;
-    uint64_t entry = QVTD_PASID_TABLE_BASE + PASID * VTD_PASID_ENTRY_SIZE;
-
-    qvtd_build_translation(c->qts, QVTD_TM_SCALABLE_FLT, SID);
-    /* Device TLB, PASID and page requests */
-    qtest_writeq(c->qts, context, qtest_readq(c->qts, context) | 0x1c);
-    qtest_memset(c->qts, entry, 0, VTD_PASID_ENTRY_SIZE);
-    qtest_writeq(c->qts, entry + 16, PT_L4);
-    qtest_writeq(c->qts, entry + 8, QVTD_DOMAIN_ID);
-    /* 48 bits of address, as Linux says here for the first stage, too */
-    qtest_writeq(c->qts, entry, VTD_PASID_ENTRY_P | 2 << 2 |
-                 (uint64_t)VTD_SM_PASID_ENTRY_FST << 6);
-
-    qtest_memset(c->qts, PT_L4, 0, 0x4000);
-    qtest_writeq(c->qts, PT_L4 + (VA >> 39 & 511) * 8, PT_L3 | PTE_RW);
-    qtest_writeq(c->qts, PT_L3 + (VA >> 30 & 511) * 8, PT_L2 | PTE_RW);
-    qtest_writeq(c->qts, PT_L2 + (VA >> 21 & 511) * 8, PT_L1 | PTE_RW);
-    for (unsigned i = 0; i < SETUP_PAGES; i++) {
-        set_pte(c, i, PAGES + PAGE(i), PTE_RW);
-    }
-    qtest_memset(c->qts, PAGES, 0, PAGE(SETUP_PAGES));
-
-    qtest_writeq(c->qts, VTD + DMAR_PQH_REG, 0);
-    qtest_writeq(c->qts, VTD + DMAR_PQT_REG, 0);
-    qtest_writeq(c->qts, VTD + DMAR_PQA_REG, PRQ);
-
-    /* PASID based invalidations need descriptors of 256 bits. */
-    qtest_writeq(c->qts, VTD + DMAR_RTADDR_REG,
-                 QVTD_ROOT_TABLE_BASE | VTD_RTADDR_SMT);
-    qtest_writel(c->qts, VTD + DMAR_GCMD_REG, VTD_GCMD_SRTP);
-    qtest_writeq(c->qts, VTD + DMAR_IQT_REG, 0);
-    qtest_writeq(c->qts, VTD + DMAR_IQA_REG, QVTD_IQ_BASE | VTD_IQA_DW_MASK);
-    qtest_writel(c->qts, VTD + DMAR_GCMD_REG, VTD_GCMD_QIE);
-    qtest_writel(c->qts, VTD + DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE);
-    g_assert_cmphex(qtest_readl(c->qts, VTD + DMAR_GSTS_REG), ==,
-                    VTD_GSTS_RTPS | VTD_GSTS_QIES | VTD_GSTS_TES);
-}
-
-/* As a driver does: everything that a reset clears. */
-static void enable_device(Ccad *c)
-{
-    qpci_device_enable(c->dev);
-    c->regs = qpci_iomap(c->dev, CCAD_BAR_REGS, NULL);
-    qtest_writew(c->qts, cfg(0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
-    qtest_writel(c->qts, cfg(0x120 + PCI_PRI_ALLOC_REQ), 32);
-    qtest_writew(c->qts, cfg(0x120 + PCI_PRI_CTRL), PCI_PRI_CTRL_ENABLE);
-    qtest_writew(c->qts, cfg(0x100 + PCI_ATS_CTRL), PCI_ATS_CTRL_ENABLE);
-    qpci_io_writel(c->dev, c->regs, CCAD_REG_CTRL, CCAD_CTRL_ENABLE);
-}
-
-static uint32_t context_state(Ccad *c, unsigned n)
-{
-    return qpci_io_readl(c->dev, c->regs, CCAD_DOORBELL(n) + CCAD_DB_STATUS);
-}
-
-static void enable_context(Ccad *c, unsigned n, uint64_t ring)
-{
-    uint32_t block = CCAD_CTX(n);
-
-    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_PASID, PASID);
-    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_VECTOR, n + 1);
-    qpci_io_writeq(c->dev, c->regs, block + CCAD_CTX_RING, ring);
-    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_RING_SHIFT, RING_SHIFT);
-    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_CTRL,
-                   CCAD_CTX_CTRL_ENABLE);
-    g_assert_cmphex(context_state(c, n), ==, CCAD_CTX_ENABLED);
-    c->tail = 0;
-}
-
-static void start(Ccad *c)
-{
-    *c = (Ccad) {};
-    c->qts = ccad_qtest_start(CCAD_IOMMU CCAD_LOCAL "-device ccad,id=ccad0,"
-                              "addr=04.0,memdev=local");
-    c->bus = qpci_new_pc(c->qts, NULL);
-    ccad_enable_ecam(c->bus);
-    c->dev = qpci_device_find(c->bus, DEVFN);
-    g_assert_nonnull(c->dev);
-
-    set_up_iommu(c);
-    enable_device(c);
-    enable_context(c, 0, RING);
-}
-
-static void stop(Ccad *c)
-{
-    g_free(c->dev);
-    qpci_free_pc(c->bus);
-    qtest_quit(c->qts);
-}
-
-/* Guest physical address of the record of command i. */
-static uint64_t record(uint32_t i)
-{
-    return PAGES + PAGE(1) + (i & 15) * 64;
-}
-
-static uint32_t submit(Ccad *c, struct ccad_desc d)
-{
-    uint32_t i = c->tail++;
-
-    d.tag = 0xc0de0000 | i;
-    d.completion = RECORDS + (i & 15) * 64;
-    qtest_memset(c->qts, record(i), 0, sizeof(struct ccad_completion));
-    qtest_memwrite(c->qts, PAGES + (i & 15) * sizeof(d), &d, sizeof(d));
-    qpci_io_writel(c->dev, c->regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, c->tail);
-    return i;
-}
-
-static struct ccad_completion wait_for(Ccad *c, uint32_t i)
-{
-    struct ccad_completion r;
-
-    for (int tries = 0; tries < 10000; tries++) {
-        qtest_memread(c->qts, record(i), &r, sizeof(r));
-        if (r.status) {
-            g_assert_cmphex(r.tag, ==, 0xc0de0000 | i);
-            return r;
-        }
-        g_usleep(1000);
-    }
-    g_error("command %u did not end", i);
-}
-
-static struct ccad_completion run(Ccad *c, struct ccad_desc d)
-{
-    return wait_for(c, submit(c, d));
-}
-
-static uint64_t counter(Ccad *c, uint32_t which)
-{
-    return qpci_io_readq(c->dev, c->regs, CCAD_REG_STATS + which);
-}
-
-/* Queued invalidation and page group responses */
-
-static void queue(Ccad *c, uint64_t lo, uint64_t hi)
-{
-    uint64_t desc = QVTD_IQ_BASE + c->iq_tail * 32;
-
-    qtest_writeq(c->qts, desc, lo);
-    qtest_writeq(c->qts, desc + 8, hi);
-    qtest_writeq(c->qts, desc + 16, 0);
-    qtest_writeq(c->qts, desc + 24, 0);
-    c->iq_tail++;
-    qtest_writeq(c->qts, VTD + DMAR_IQT_REG, c->iq_tail << 5);
-    g_assert_cmphex(qtest_readl(c->qts, VTD + DMAR_FSTS_REG) & VTD_FSTS_IQE,
-                    ==, 0);
-}
-
-static void invalidate_page(Ccad *c, uint64_t va)
-{
-    queue(c, VTD_INV_DESC_PIOTLB | VTD_INV_DESC_PIOTLB_PSI_IN_PASID |
-          (uint64_t)QVTD_DOMAIN_ID << 16 | (uint64_t)PASID << 32, va);
-    queue(c, VTD_INV_DESC_DEV_PIOTLB | SID << 16 | (uint64_t)PASID << 32, va);
-}
-
-typedef struct PageRequest {
-    uint64_t va;
-    uint16_t group;
-    bool read, write;
-} PageRequest;
-
-static PageRequest next_page_request(Ccad *c)
-{
-    uint64_t head = qtest_readq(c->qts, VTD + DMAR_PQH_REG);
-    uint64_t lo, hi;
-
-    for (int tries = 0; ; tries++) {
-        if (qtest_readq(c->qts, VTD + DMAR_PQT_REG) != head) {
-            break;
-        }
-        g_assert_cmpint(tries, <, 10000);
-        g_usleep(1000);
-    }
-    lo = qtest_readq(c->qts, PRQ + head);
-    hi = qtest_readq(c->qts, PRQ + head + 8);
-    g_assert_cmphex(lo, ==, VTD_PRD_TYPE | VTD_PRD_PP(1) | VTD_PRD_RID(SID) |
-                    VTD_PRD_PASID(PASID));
-    g_assert_cmphex(hi & VTD_PRD_LPIG(1), !=, 0);
-    qtest_writeq(c->qts, VTD + DMAR_PQH_REG,
-                 (head + VTD_PQA_ENTRY_SIZE) % (128 * VTD_PQA_ENTRY_SIZE));
-    qtest_writel(c->qts, VTD + DMAR_PRS_REG, VTD_PR_STATUS_PPR);
-    return (PageRequest) {
-        .va = hi & ~0xfffULL,
-        .group = hi >> 3 & 0x1ff,
-        .read = hi & VTD_PRD_RDR(1),
-        .write = hi & VTD_PRD_WRR(1),
-    };
-}
-
-static void respond(Ccad *c, PageRequest *request, unsigned code)
-{
-    queue(c, VTD_INV_DESC_PGRESP | 1 << 4 | code << 12 | SID << 16 |
-          (uint64_t)PASID << 32,
-          VTD_PRD_LPIG(1) | (uint64_t)request->group << 3);
-}
-
-/* Tests */
+#include "ccad-test-process.h"
 
 static void fill_page(Ccad *c, unsigned page, uint8_t pattern)
 {
@@ -519,13 +260,6 @@ static void test_interrupt(void)
     stop(&c);
 }
 
-static void flr(Ccad *c)
-{
-    uint8_t cap = qpci_find_capability(c->dev, PCI_CAP_ID_EXP, 0);
-
-    qpci_config_writew(c->dev, cap + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
-}
-
 static void test_flr(void)
 {
     Ccad c;
@@ -598,6 +332,52 @@ static void test_stop(void)
     stop(&c);
 }
 
+/* Whichever way commands are cut short, memory is left alone afterwards. */
+static void test_cut_short(void)
+{
+    const unsigned first = 2, pages = SETUP_PAGES - first;
+    g_autofree uint8_t *got = g_malloc(PAGE(pages));
+    Ccad c;
+
+    start(&c);
+    qpci_msix_enable(c.dev);
+    for (int round = 0; round < 60; round++) {
+        for (int i = 0; i < 15; i++) {
+            submit(&c, (struct ccad_desc) {
+                .opcode = CCAD_OP_FILL, .dst = VA + PAGE(first),
+                .len = PAGE(pages), .arg = -1ULL,
+                .flags = CCAD_DESC_INTERRUPT });
+            if (round % 4 == 3) {
+                invalidate_page(&c, VA + PAGE(first + i % pages));
+            }
+        }
+        switch (round % 4) {
+        case 0:
+            flr(&c);
+            break;
+        case 1:
+            qpci_io_writel(c.dev, c.regs, CCAD_REG_CTRL, CCAD_CTRL_RESET);
+            break;
+        case 2:
+            disable_context(&c);
+            break;
+        case 3:
+            qtest_writew(c.qts, cfg(0x110 + PCI_PASID_CTRL), 0);
+            break;
+        }
+        qtest_memset(c.qts, PAGES + PAGE(first), 0, PAGE(pages));
+        g_usleep(2000);
+        qtest_memread(c.qts, PAGES + PAGE(first), got, PAGE(pages));
+        for (unsigned i = 0; i < PAGE(pages); i++) {
+            g_assert_cmphex(got[i], ==, 0);
+        }
+        flr(&c);
+        enable_device(&c);
+        enable_context(&c, 0, RING);
+    }
+    stop(&c);
+}
+
 static void test_statistics(void)
 {
     Ccad c;
@@ -631,6 +411,7 @@ void ccad_add_iommu_tests(void)
     qtest_add_func("/ccad/iommu/interrupt", test_interrupt);
     qtest_add_func("/ccad/iommu/flr", test_flr);
     qtest_add_func("/ccad/iommu/pasid-off", test_pasid_off);
+    qtest_add_func("/ccad/iommu/cut-short", test_cut_short);
     qtest_add_func("/ccad/iommu/stop", test_stop);
     qtest_add_func("/ccad/iommu/statistics", test_statistics);
 }

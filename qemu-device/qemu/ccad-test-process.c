@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* For the qtests of ccad: see ccad-test-process.h. */
+#include "qemu/osdep.h"
+#include "ccad-test-process.h"
+
+/* Guest physical memory; the IOMMU's own structures are at QVTD_MEM_BASE. */
+#define PT_L4       0x11000000ULL
+#define PT_L3       0x11001000ULL
+#define PT_L2       0x11002000ULL
+#define PT_L1       0x11003000ULL
+#define PRQ         0x11010000ULL   /* page request queue, 128 entries */
+
+uint64_t cfg(uint16_t offset)
+{
+    return CCAD_ECAM + (DEVFN << 12) + offset;
+}
+
+static uint64_t pte_addr(unsigned page)
+{
+    return PT_L1 + page * 8;
+}
+
+void set_pte(Ccad *c, unsigned page, uint64_t pa, uint64_t bits)
+{
+    qtest_writeq(c->qts, pte_addr(page), pa | bits);
+}
+
+uint64_t get_pte(Ccad *c, unsigned page)
+{
+    return qtest_readq(c->qts, pte_addr(page));
+}
+
+/* Root, context and PASID entries come from libqos, for PASID 0. */
+static void set_up_iommu(Ccad *c)
+{
+    uint64_t context = QVTD_CONTEXT_TABLE_BASE +
+                       DEVFN * VTD_CTX_ENTRY_SCALABLE_SIZE;
+    uint64_t entry = QVTD_PASID_TABLE_BASE + PASID * VTD_PASID_ENTRY_SIZE;
+
+    qvtd_build_translation(c->qts, QVTD_TM_SCALABLE_FLT, SID);
+    /* Device TLB, PASID and page requests */
+    qtest_writeq(c->qts, context, qtest_readq(c->qts, context) | 0x1c);
+    qtest_memset(c->qts, entry, 0, VTD_PASID_ENTRY_SIZE);
+    qtest_writeq(c->qts, entry + 16, PT_L4);
+    qtest_writeq(c->qts, entry + 8, QVTD_DOMAIN_ID);
+    /* 48 bits of address, as Linux says here for the first stage, too */
+    qtest_writeq(c->qts, entry, VTD_PASID_ENTRY_P | 2 << 2 |
+                 (uint64_t)VTD_SM_PASID_ENTRY_FST << 6);
+
+    qtest_memset(c->qts, PT_L4, 0, 0x4000);
+    qtest_writeq(c->qts, PT_L4 + (VA >> 39 & 511) * 8, PT_L3 | PTE_RW);
+    qtest_writeq(c->qts, PT_L3 + (VA >> 30 & 511) * 8, PT_L2 | PTE_RW);
+    qtest_writeq(c->qts, PT_L2 + (VA >> 21 & 511) * 8, PT_L1 | PTE_RW);
+    for (unsigned i = 0; i < SETUP_PAGES; i++) {
+        set_pte(c, i, PAGES + PAGE(i), PTE_RW);
+    }
+    qtest_memset(c->qts, PAGES, 0, PAGE(SETUP_PAGES));
+
+    qtest_writeq(c->qts, VTD + DMAR_PQH_REG, 0);
+    qtest_writeq(c->qts, VTD + DMAR_PQT_REG, 0);
+    qtest_writeq(c->qts, VTD + DMAR_PQA_REG, PRQ);
+
+    /* PASID based invalidations need descriptors of 256 bits. */
+    qtest_writeq(c->qts, VTD + DMAR_RTADDR_REG,
+                 QVTD_ROOT_TABLE_BASE | VTD_RTADDR_SMT);
+    qtest_writel(c->qts, VTD + DMAR_GCMD_REG, VTD_GCMD_SRTP);
+    qtest_writeq(c->qts, VTD + DMAR_IQT_REG, 0);
+    qtest_writeq(c->qts, VTD + DMAR_IQA_REG, QVTD_IQ_BASE | VTD_IQA_DW_MASK);
+    qtest_writel(c->qts, VTD + DMAR_GCMD_REG, VTD_GCMD_QIE);
+    qtest_writel(c->qts, VTD + DMAR_GCMD_REG, VTD_GCMD_QIE | VTD_GCMD_TE);
+    g_assert_cmphex(qtest_readl(c->qts, VTD + DMAR_GSTS_REG), ==,
+                    VTD_GSTS_RTPS | VTD_GSTS_QIES | VTD_GSTS_TES);
+}
+
+void enable_device(Ccad *c)
+{
+    qpci_device_enable(c->dev);
+    if (c->regs.addr) {
+        qpci_config_writel(c->dev, PCI_BASE_ADDRESS_0, c->regs.addr);
+    } else {
+        c->regs = qpci_iomap(c->dev, CCAD_BAR_REGS, NULL);
+    }
+    qtest_writew(c->qts, cfg(0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
+    qtest_writel(c->qts, cfg(0x120 + PCI_PRI_ALLOC_REQ), 32);
+    qtest_writew(c->qts, cfg(0x120 + PCI_PRI_CTRL), PCI_PRI_CTRL_ENABLE);
+    qtest_writew(c->qts, cfg(0x100 + PCI_ATS_CTRL), PCI_ATS_CTRL_ENABLE);
+    qpci_io_writel(c->dev, c->regs, CCAD_REG_CTRL, CCAD_CTRL_ENABLE);
+}
+
+uint32_t context_state(Ccad *c, unsigned n)
+{
+    return qpci_io_readl(c->dev, c->regs, CCAD_DOORBELL(n) + CCAD_DB_STATUS);
+}
+
+void enable_context(Ccad *c, unsigned n, uint64_t ring)
+{
+    uint32_t block = CCAD_CTX(n);
+
+    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_PASID, PASID);
+    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_VECTOR, n + 1);
+    qpci_io_writeq(c->dev, c->regs, block + CCAD_CTX_RING, ring);
+    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_RING_SHIFT, RING_SHIFT);
+    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_CTRL,
+                   CCAD_CTX_CTRL_ENABLE);
+    g_assert_cmphex(context_state(c, n), ==, CCAD_CTX_ENABLED);
+    c->tail = 0;
+}
+
+void start(Ccad *c)
+{
+    *c = (Ccad) {};
+    c->qts = ccad_qtest_start(CCAD_IOMMU CCAD_LOCAL "-device ccad,id=ccad0,"
+                              "addr=04.0,memdev=local");
+    c->bus = qpci_new_pc(c->qts, NULL);
+    ccad_enable_ecam(c->bus);
+    c->dev = qpci_device_find(c->bus, DEVFN);
+    g_assert_nonnull(c->dev);
+
+    set_up_iommu(c);
+    enable_device(c);
+    enable_context(c, 0, RING);
+}
+
+void stop(Ccad *c)
+{
+    g_free(c->dev);
+    qpci_free_pc(c->bus);
+    qtest_quit(c->qts);
+}
+
+uint64_t record(uint32_t i)
+{
+    return PAGES + PAGE(1) + (i & 15) * 64;
+}
+
+uint32_t submit(Ccad *c, struct ccad_desc d)
+{
+    uint32_t i = c->tail++;
+
+    d.tag = 0xc0de0000 | i;
+    d.completion = RECORDS + (i & 15) * 64;
+    qtest_memset(c->qts, record(i), 0, sizeof(struct ccad_completion));
+    qtest_memwrite(c->qts, PAGES + (i & 15) * sizeof(d), &d, sizeof(d));
+    qpci_io_writel(c->dev, c->regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, c->tail);
+    return i;
+}
+
+struct ccad_completion wait_for(Ccad *c, uint32_t i)
+{
+    struct ccad_completion r;
+
+    for (int tries = 0; tries < 10000; tries++) {
+        qtest_memread(c->qts, record(i), &r, sizeof(r));
+        if (r.status) {
+            g_assert_cmphex(r.tag, ==, 0xc0de0000 | i);
+            return r;
+        }
+        g_usleep(1000);
+    }
+    g_error("command %u did not end", i);
+}
+
+struct ccad_completion run(Ccad *c, struct ccad_desc d)
+{
+    return wait_for(c, submit(c, d));
+}
+
+uint64_t counter(Ccad *c, uint32_t which)
+{
+    return qpci_io_readq(c->dev, c->regs, CCAD_REG_STATS + which);
+}
+
+/* Queued invalidation and page group responses */
+
+void queue(Ccad *c, uint64_t lo, uint64_t hi)
+{
+    uint64_t desc = QVTD_IQ_BASE + c->iq_tail * 32;
+
+    qtest_writeq(c->qts, desc, lo);
+    qtest_writeq(c->qts, desc + 8, hi);
+    qtest_writeq(c->qts, desc + 16, 0);
+    qtest_writeq(c->qts, desc + 24, 0);
+    c->iq_tail = (c->iq_tail + 1) % IQ_ENTRIES;
+    qtest_writeq(c->qts, VTD + DMAR_IQT_REG, c->iq_tail << 5);
+    g_assert_cmphex(qtest_readl(c->qts, VTD + DMAR_FSTS_REG) & VTD_FSTS_IQE,
+                    ==, 0);
+}
+
+void invalidate_page(Ccad *c, uint64_t va)
+{
+    queue(c, VTD_INV_DESC_PIOTLB | VTD_INV_DESC_PIOTLB_PSI_IN_PASID |
+          (uint64_t)QVTD_DOMAIN_ID << 16 | (uint64_t)PASID << 32, va);
+    queue(c, VTD_INV_DESC_DEV_PIOTLB | SID << 16 | (uint64_t)PASID << 32, va);
+}
+
+
+PageRequest next_page_request(Ccad *c)
+{
+    uint64_t head = qtest_readq(c->qts, VTD + DMAR_PQH_REG);
+    uint64_t lo, hi;
+
+    for (int tries = 0; ; tries++) {
+        if (qtest_readq(c->qts, VTD + DMAR_PQT_REG) != head) {
+            break;
+        }
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+    lo = qtest_readq(c->qts, PRQ + head);
+    hi = qtest_readq(c->qts, PRQ + head + 8);
+    g_assert_cmphex(lo, ==, VTD_PRD_TYPE | VTD_PRD_PP(1) | VTD_PRD_RID(SID) |
+                    VTD_PRD_PASID(PASID));
+    g_assert_cmphex(hi & VTD_PRD_LPIG(1), !=, 0);
+    qtest_writeq(c->qts, VTD + DMAR_PQH_REG,
+                 (head + VTD_PQA_ENTRY_SIZE) % (128 * VTD_PQA_ENTRY_SIZE));
+    qtest_writel(c->qts, VTD + DMAR_PRS_REG, VTD_PR_STATUS_PPR);
+    return (PageRequest) {
+        .va = hi & ~0xfffULL,
+        .group = hi >> 3 & 0x1ff,
+        .read = hi & VTD_PRD_RDR(1),
+        .write = hi & VTD_PRD_WRR(1),
+    };
+}
+
+void respond(Ccad *c, PageRequest *request, unsigned code)
+{
+    queue(c, VTD_INV_DESC_PGRESP | 1 << 4 | code << 12 | SID << 16 |
+          (uint64_t)PASID << 32,
+          VTD_PRD_LPIG(1) | (uint64_t)request->group << 3);
+}
+
+void disable_context(Ccad *c)
+{
+    qpci_io_writel(c->dev, c->regs, CCAD_CTX(0) + CCAD_CTX_CTRL, 0);
+    for (int tries = 0; context_state(c, 0) != CCAD_CTX_DISABLED; tries++) {
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+}
+
+void flr(Ccad *c)
+{
+    uint8_t cap = qpci_find_capability(c->dev, PCI_CAP_ID_EXP, 0);
+
+    qpci_config_writew(c->dev, cap + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
+}

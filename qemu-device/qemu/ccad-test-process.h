@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * For the qtests of ccad: a machine without a guest in which the device has a
+ * context, and the context a process, whose page tables are written here.
+ */
+#ifndef CCAD_TEST_PROCESS_H
+#define CCAD_TEST_PROCESS_H
+
+#include "ccad-test.h"
+#include "libqos/qos-intel-iommu.h"
+
+#define DEVFN       QPCI_DEVFN(4, 0)
+#define SID         DEVFN
+#define VTD         Q35_HOST_BRIDGE_IOMMU_ADDR
+
+#define PASID       5
+#define IQ_ENTRIES  128     /* of 256 bits */
+
+/*
+ * The process: 512 pages from VA on, of which the first SETUP_PAGES are mapped
+ * to guest physical memory from PAGES on.
+ */
+#define PAGES       0x12000000ULL
+#define VA          0x7f0000000000ULL
+#define SETUP_PAGES 16
+#define PAGE(n)     ((n) * 0x1000ULL)
+#define RING        (VA + PAGE(0))
+#define RECORDS     (VA + PAGE(1))
+#define RING_SHIFT  4
+
+#define PTE_RW      (VTD_FS_P | VTD_FS_RW | VTD_FS_US)
+#define PTE_RO      (VTD_FS_P | VTD_FS_US)
+
+typedef struct Ccad {
+    QTestState *qts;
+    QPCIBus *bus;
+    QPCIDevice *dev;
+    QPCIBar regs;
+    uint32_t iq_tail;
+    uint32_t tail;      /* of context 0 */
+} Ccad;
+
+typedef struct PageRequest {
+    uint64_t va;
+    uint16_t group;
+    bool read, write;
+} PageRequest;
+
+/* Address of extended configuration space. */
+uint64_t cfg(uint16_t offset);
+/* The entry of a page in the tables of the process. */
+void set_pte(Ccad *c, unsigned page, uint64_t pa, uint64_t bits);
+uint64_t get_pte(Ccad *c, unsigned page);
+/* As a driver does: everything that a reset clears. */
+void enable_device(Ccad *c);
+/* CCAD_DB_STATUS */
+uint32_t context_state(Ccad *c, unsigned n);
+void enable_context(Ccad *c, unsigned n, uint64_t ring);
+/* A machine with context 0 enabled, and its end. */
+void start(Ccad *c);
+void stop(Ccad *c);
+/* Guest physical address of the completion record of command i. */
+uint64_t record(uint32_t i);
+/* Commands of context 0; the tag and the record are set here. */
+uint32_t submit(Ccad *c, struct ccad_desc d);
+struct ccad_completion wait_for(Ccad *c, uint32_t i);
+struct ccad_completion run(Ccad *c, struct ccad_desc d);
+/* CCAD_STAT_* of the device. */
+uint64_t counter(Ccad *c, uint32_t which);
+/* Queued invalidation; a descriptor is served when this returns. */
+void queue(Ccad *c, uint64_t lo, uint64_t hi);
+void invalidate_page(Ccad *c, uint64_t va);
+/* Wait for a page request and take it out of the IOMMU's queue. */
+PageRequest next_page_request(Ccad *c);
+/* Code 0 is success, 1 an invalid request. */
+void respond(Ccad *c, PageRequest *request, unsigned code);
+void disable_context(Ccad *c);
+void flr(Ccad *c);
+
+#endif /* CCAD_TEST_PROCESS_H */
