@@ -9,6 +9,7 @@ from . import guest, machine, progress, store
 from .util import Fail, digest
 
 LIMIT = 15.0        # seconds that the probe's guest has; a working KVM needs one or two
+FIRST = 5.0         # and until its kernel's first word: a fraction of one
 
 
 def _host_key(qemu, kernel):
@@ -44,10 +45,10 @@ def probe(qemu, kernel, rootfs, again=False, device=True):
             g = guest.Guest(machine.Options(memory="512M", device=device), qemu, kernel, rootfs, "kvm")
             try:
                 g.start()
-                g.wait_ready(LIMIT)
+                g.wait_ready(LIMIT, FIRST)
                 result = True, f"a guest came up in {time.monotonic() - began:.1f} s"
             except Fail as e:
-                result = False, f"a guest did not come up under it ({e.what})"
+                result = False, f"no guest came up under it: {e.what}"
             finally:
                 g.kill()
         memo.parent.mkdir(parents=True, exist_ok=True)

@@ -91,8 +91,11 @@ class Guest:
         self.qmp.send(b'{"execute":"qmp_capabilities"}\n')
         self.began = time.monotonic()
 
-    def wait_ready(self, limit):
-        """Until the agent says hello; raises Fail with what is known when it does not."""
+    def wait_ready(self, limit, first=None):
+        """Until the agent says hello; raises Fail with what is known when it does not.
+
+        first: seconds in which the kernel has to have said something at all.
+        """
         end = None if self.options.gdb else time.monotonic() + limit
         while not self.ready:
             self._step(end)
@@ -101,6 +104,9 @@ class Guest:
                            f"see {self.qemu_log}, or use --accel tcg", code=255)
             if self.went:
                 raise self._failed_boot()
+            if first and not self.watch.lines and time.monotonic() - self.began > first:
+                raise Fail(f"the guest's kernel said nothing within {first:.0f} s",
+                           f"see {self.qemu_log}", code=255)
             if end and time.monotonic() > end:
                 raise Fail(f"the guest did not come up within {limit:.0f} s{self._last_splat()}",
                            f"see {self.log}", code=255)
