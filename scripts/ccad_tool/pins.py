@@ -92,6 +92,8 @@ HOST_PACKAGES = (
     ("pkg-config", "QEMU: finds libraries"),
     ("python3-venv", "QEMU: configure"),
     ("python3-setuptools", "QEMU: configure"),
+    ("python3-wheel", "QEMU: configure"),
+    ("python3-pip", "QEMU: configure"),
     ("python3-packaging", "QEMU: configure"),
     ("libglib2.0-dev", "QEMU"),
     ("zlib1g-dev", "QEMU"),
