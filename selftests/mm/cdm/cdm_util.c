@@ -145,31 +145,56 @@ long cdm_vmstat(const char *name)
 	return value;
 }
 
-/* Fold every processor's pending differences into the counters. */
-static void fold_counters(void)
+/*
+ * The free lists themselves are counted.  NR_FREE_PAGES is behind by what the
+ * processors have not folded in yet, which is never nothing while the per-CPU
+ * lists shrink: folding shrinks them.
+ */
+static long free_pages(int node)
 {
-	cdm_write_string("/proc/sys/vm/stat_refresh", "1");
+	char line[512];
+	long nr = 0;
+	int nid, n;
+	FILE *f;
+
+	f = fopen("/proc/buddyinfo", "r");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f)) {
+		long count, size = 1;
+		char *p = line;
+
+		if (sscanf(p, "Node %d, zone %*s%n", &nid, &n) < 1 || nid != node)
+			continue;
+		for (p += n; sscanf(p, "%ld%n", &count, &n) == 1; p += n) {
+			nr += count * size;
+			size *= 2;
+		}
+	}
+	fclose(f);
+	return nr;
 }
 
 long cdm_used_pages(int node)
 {
-	long used = 0, value;
+	long used, value;
 	char line[256];
 	bool in = false;
 	int nid;
 	FILE *f;
 
-	fold_counters();
+	/* Gives the lists of idle processors back and updates nr_* */
+	cdm_write_string("/proc/sys/vm/stat_refresh", "1");
+	used = -free_pages(node);
 	f = fopen("/proc/zoneinfo", "r");
-	if (!f)
+	if (!f || used > 0)
 		return -1;
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "Node %d, zone", &nid) == 1)
 			in = nid == node;
 		if (!in)
 			continue;
-		if (sscanf(line, " pages free %ld", &value) == 1 ||
-		    sscanf(line, " count: %ld", &value) == 1)
+		if (sscanf(line, " count: %ld", &value) == 1)
 			used -= value;
 		else if (sscanf(line, " managed %ld", &value) == 1)
 			used += value;
