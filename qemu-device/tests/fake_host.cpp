@@ -401,11 +401,11 @@ void FakeHost::serve_thread()
 /* Operations of the core */
 
 int FakeHost::do_translate(uint32_t pasid, uint64_t va, uint64_t len,
-                           bool /* read-only pages say so */,
-                           ccad_translation *out, size_t max)
+                           bool write, ccad_translation *out, size_t max)
 {
     enter_op("translate");
     translate_calls_++;
+    write_translate_calls_ += write;
     if (on_translate) {
         on_translate(pasid, va);
     }

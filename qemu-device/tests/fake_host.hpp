@@ -114,6 +114,7 @@ public:
     std::multiset<uint32_t> bound();
     unsigned mapped_pages() const { return mapped_; }
     unsigned translate_calls() const { return translate_calls_; }
+    unsigned write_translate_calls() const { return write_translate_calls_; }
     int threads_inside() const { return threads_; }
     /* Broken rules, for EXPECT_THAT(..., IsEmpty()). */
     std::vector<std::string> violations();
@@ -148,6 +149,7 @@ private:
     std::vector<PageState> pages_;
     std::atomic<unsigned> mapped_{0};
     std::atomic<unsigned> translate_calls_{0};
+    std::atomic<unsigned> write_translate_calls_{0};
     std::atomic<int> threads_{0};
 
     std::mutex mutex_; /* of what follows; innermost */

@@ -56,8 +56,8 @@ protected:
         device.enable();
         host.serving(FakeHost::Serving::thread);
         for (uint32_t i = 0; i < users; i++) {
-            host.add_region(pasid_of(i), {src_va, len});
-            host.add_region(pasid_of(i), {dst_va, len, true, true});
+            host.add_region(pasid_of(i), {src_of(i), len});
+            host.add_region(pasid_of(i), {dst_of(i), len, true, true});
         }
     }
 
@@ -68,6 +68,10 @@ protected:
     {
         return careful(user) ? 100 + user : 10 + user / 2;
     }
+
+    /* Not each other's memory: data races of software prove nothing. */
+    static uint64_t src_of(uint32_t user) { return src_va + user * huge; }
+    static uint64_t dst_of(uint32_t user) { return dst_va + user * huge; }
 
     void careless(uint32_t user);
     void checking(uint32_t user);
@@ -110,6 +114,8 @@ void Stress::careless(uint32_t user)
 {
     std::mt19937 random(seed + user);
     Queue queue(device, user, pasid_of(user), 4);
+    const uint64_t src = src_of(user);
+    const uint64_t dst = dst_of(user);
 
     while (!over()) {
         uint64_t generation = resets;
@@ -123,18 +129,16 @@ void Stress::careless(uint32_t user)
                 ccad_desc desc;
                 switch (random() % 4) {
                 case 0:
-                    desc = copy(src_va + at, dst_va + random() % (len - bytes),
-                                bytes);
+                    desc = copy(src + at, dst + random() % (len - bytes), bytes);
                     break;
                 case 1:
-                    desc = copy(dst_va + at, src_va + random() % (len - bytes),
-                                bytes);
+                    desc = copy(dst + at, src + random() % (len - bytes), bytes);
                     break;
                 case 2:
-                    desc = fill(src_va + at, bytes, random());
+                    desc = fill(src + at, bytes, random());
                     break;
                 default:
-                    desc = crc(dst_va + at, bytes + 2 * page);
+                    desc = crc(dst + at, bytes + 2 * page);
                     break;
                 }
                 desc.flags = random() % 4;
@@ -171,6 +175,8 @@ void Stress::checking(uint32_t user)
 {
     std::mt19937_64 random(seed + user);
     Queue queue(device, user, pasid_of(user), 4);
+    const uint64_t src = src_of(user);
+    const uint64_t dst = dst_of(user);
     std::vector<uint64_t> expected(len / 8);
 
     while (!over()) {
@@ -180,9 +186,9 @@ void Stress::checking(uint32_t user)
         while (resets == generation && !over()) {
             uint64_t pattern = random();
             std::fill(expected.begin(), expected.end(), pattern);
-            queue.push(fill(src_va, len, pattern));
-            queue.push(copy(src_va, dst_va, len));
-            uint32_t last = queue.push(crc(dst_va, len));
+            queue.push(fill(src, len, pattern));
+            queue.push(copy(src, dst, len));
+            uint32_t last = queue.push(crc(dst, len));
             queue.ring_doorbell();
             auto record = finish(queue, last, generation);
             if (!record) {
@@ -205,8 +211,8 @@ void Stress::operating_system()
 
     while (!over()) {
         uint32_t user = random() % users;
-        uint64_t va = (random() % 2 ? src_va : dst_va) + random() % len;
-        va &= ~(page - 1);
+        uint64_t va = random() % 2 ? src_of(user) : dst_of(user);
+        va += random() % pages * page;
         if (careful(user)) {
             host.migrate(pasid_of(user), va, random() % 2);
             moves++;
