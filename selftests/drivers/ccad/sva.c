@@ -60,10 +60,11 @@ TEST_F(sva, malloc)
 	test_pattern(src, MB, 1);
 	memset(dst, 0, MB);
 	use_memory(_metadata, self, dst, src, MB);
-	/* No two ends on a page, nor on a word. */
+	/* No two ends on a page, nor on a word, and nothing beyond them. */
+	memset(dst, 0, MB);
 	use_memory(_metadata, self, dst + 3, src + 4093, MB - 5000);
-	EXPECT_EQ(0, dst[0]);
 	EXPECT_EQ(0, dst[2]);
+	EXPECT_EQ(0, dst[3 + MB - 5000]);
 }
 
 TEST_F(sva, stack)
