@@ -21,11 +21,11 @@ class Interrupted(BaseException):
 
 
 def popen(cmd, **kw):
-    """subprocess.Popen in a new session, remembered until it is reaped."""
+    """subprocess.Popen in a process group of its own, remembered until it is reaped."""
     with _lock:
         if stopping.is_set():
             raise Interrupted(signal.SIGTERM)
-        p = subprocess.Popen(cmd, start_new_session=True, **kw)
+        p = subprocess.Popen(cmd, process_group=0, **kw)
         _live[p.pid] = p
     return p
 
