@@ -122,7 +122,8 @@ static void check(struct __test_metadata *_metadata, struct _test_data_isolation
 		TH_LOG("%s: %s", kind->name, strerror(filled < 0 ? -filled : 0));
 
 	if (self->control) {
-		EXPECT_GE((after.used - before.used) * 4096, (long)(len / 4))
+		/* What kswapd does not make room for in time; a leak is one page */
+		EXPECT_GE((after.used - before.used) * 4096, (long)(len / 16))
 			TH_LOG("%s do not come to an ordinary node: the test could not see a leak",
 			       kind->name);
 		return;
