@@ -43,6 +43,9 @@ def command(o, qemu, kernel, rootfs, accel, run):
     accel_arg = "tcg,thread=multi" if accel == "tcg" else accel
     append = ["console=ttyS0", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/agent",
               "panic=-1", "oops=panic", "random.trust_cpu=on", "nokaslr",
+              # An emulated processor on a busy host stands still for seconds at a time: that is
+              # neither a broken timer nor a lockup.
+              "no_timer_check", "watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=60",
               "ccad_scratch=1"]
     argv = [
         str(qemu.binary), "-name", "ccad,debug-threads=on", "-nodefaults", "-no-user-config",
