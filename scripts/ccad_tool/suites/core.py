@@ -12,8 +12,8 @@ from ..util import ROOT, build_env, digest
 
 VARIANTS = (
     ("plain", ()),
-    ("asan", ("-Db_sanitize=address,undefined", "-Db_lundef=false")),
-    ("tsan", ("-Db_sanitize=thread", "-Db_lundef=false")),
+    ("asan", ("-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1")),
+    ("tsan", ("-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1")),
 )
 _SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",

@@ -140,9 +140,10 @@ class Runner:
             return
         g.log_line(f"begin {test.collection}:{name}")
         before = len(g.watch.splats)
-        chunks = []
-        err = []
-        r = g.run(self.command(test, _case_args(test)), chunks.append, err.append,
+        chunks, err, both = [], [], []
+        r = g.run(self.command(test, _case_args(test)),
+                  lambda b: (chunks.append(b), both.append(b)),
+                  lambda b: (err.append(b), both.append(b)),
                   test.timeout * (10 if self.ctx.full else 1))
         took = time.monotonic() - began
         if r.why == "exit":
@@ -151,15 +152,21 @@ class Runner:
         g.watch.poll()
         text = b"".join(chunks).decode(errors="replace")
         log = self.ctx.results.log_path(f"{self.suite}-{name}.log")
-        log.write_text(text + b"".join(err).decode(errors="replace"))
+        log.write_text(b"".join(both).decode(errors="replace"))
+        said = b"".join(err).decode(errors="replace").splitlines()
         tail = "\n".join(log.read_text().splitlines()[-25:])
         splats = g.watch.splats[before:]
         serial = self.ctx.results.log_path(f"{self.suite}-boot{self.boots}.serial.log")
         if r.why == "exit":
             for c in ktap.judge(name, text, r.code):
                 full = c.name if c.name.startswith(name) else f"{name}.{c.name}"
-                output = "\n".join(c.output[-25:])
-                self.ctx.add(full, _STATUS[c.status], took, c.detail, output, log)
+                # The harness tells on standard error what a case expected.
+                why = [t for t in said if f":{c.name.rsplit('.', 1)[-1]}:" in t]
+                detail = c.detail
+                if c.status == ktap.FAIL and why and not detail:
+                    detail = why[0].lstrip("# ")
+                output = "\n".join(c.output[-10:] + why[-15:])
+                self.ctx.add(full, _STATUS[c.status], took, detail, output, log)
                 took = 0.0      # of the whole program, told once
         elif not splats:
             cases, _ = ktap.parse(text)
