@@ -63,6 +63,10 @@ class InGuest(unittest.TestCase):
         self.assertEqual(b.settings["timeout"], "600")
         self.assertNotEqual(a.guest_key(), b.guest_key())
 
+    def test_names(self):
+        self.assertEqual([inguest.full_name("sva", c) for c in ("sva.stack", "", "sva", "life.kill", "svalbard.x")],
+                         ["sva.stack", "sva", "sva", "sva.life.kill", "sva.svalbard.x"])
+
     def test_cases_of_a_harness_program(self):
         text = ("# FIXTURE           VARIANT                   TEST\n"
                 "global                                         alone\n"

@@ -159,7 +159,7 @@ class Runner:
         serial = self.ctx.results.log_path(f"{self.suite}-boot{self.boots}.serial.log")
         if r.why == "exit":
             for c in ktap.judge(name, text, r.code):
-                full = c.name if c.name.startswith(name) else f"{name}.{c.name}"
+                full = full_name(name, c.name)
                 # The harness tells on standard error what a case expected.
                 why = [t for t in said if f":{c.name.rsplit('.', 1)[-1]}:" in t]
                 detail = c.detail
@@ -171,7 +171,7 @@ class Runner:
         elif not splats:
             cases, _ = ktap.parse(text)
             for c in cases:
-                self.ctx.add(f"{name}.{c.name}", _STATUS[c.status], 0, c.detail, "", log)
+                self.ctx.add(full_name(name, c.name), _STATUS[c.status], 0, c.detail, "", log)
             how = HANG if r.why in ("timeout", "hang") else DEAD
             self.ctx.add(name, how, took, r.detail + _last_line(text), tail, serial)
         if splats:
@@ -226,6 +226,13 @@ def harness_cases(text):
     return out
 
 
+def full_name(program, case):
+    """program.case, without saying one name twice (sva.sva.stack)."""
+    if not case or case == program or case.startswith(program + "."):
+        return case or program
+    return f"{program}.{case}"
+
+
 def _case_args(test):
     return f"-r {test.case}" if test.case else ""
 
@@ -255,13 +262,15 @@ def run_suite(ctx, suite, collections):
                 chosen.append(t)
             elif ctx.pattern:
                 chosen += [Test(t.collection, t.program, t.settings, c)
-                           for c in runner.cases(t) if ctx.selected(f"{t.program}.{c}")]
+                           for c in runner.cases(t) if ctx.selected(full_name(t.program, c))]
         # Tests for the same guest together; the order is theirs otherwise.
         keys = list(dict.fromkeys(t.guest_key() for t in chosen))
         chosen.sort(key=lambda t: keys.index(t.guest_key()))
         for t in chosen:
             if ctx.listing:
-                ctx.list(f"{t.program}.{t.case}" if t.case else t.program)
+                cases = [t.case] if t.case else runner.cases(t)
+                for c in cases or [""]:
+                    ctx.list(full_name(t.program, c))
             else:
                 runner.run(t)
     finally:
