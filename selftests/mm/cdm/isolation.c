@@ -91,8 +91,11 @@ FIXTURE_SETUP(isolation)
 
 FIXTURE_TEARDOWN(isolation)
 {
-	if (self->kind && self->kind->cleanup)
+	if (!self->kind)
+		return;
+	if (self->kind->cleanup)
 		self->kind->cleanup();
+	pressure_release();
 }
 
 static void check(struct __test_metadata *_metadata, struct _test_data_isolation *self,
@@ -103,7 +106,7 @@ static void check(struct __test_metadata *_metadata, struct _test_data_isolation
 	int ordinary = cdm_ordinary_node();
 	char what[512];
 
-	/* The pressure ends with this process. */
+	self->kind = kind;
 	ASSERT_EQ(0, pressure_build(ROOM))
 		TH_LOG("ordinary memory could not be filled");
 
@@ -111,7 +114,6 @@ static void check(struct __test_metadata *_metadata, struct _test_data_isolation
 	reclaimed = pressure_reclaimed();
 	if (kind->meminfo)
 		grown -= cdm_node_value(ordinary, "meminfo", kind->meminfo);
-	self->kind = kind;
 	filled = kind->fill(len);
 	if (kind->meminfo)
 		grown += cdm_node_value(ordinary, "meminfo", kind->meminfo);

@@ -57,13 +57,42 @@ static long read_hole(size_t len)
 	return done;
 }
 
+/* The pool of huge pages of the ordinary node, whose pages nobody clears. */
+static long pool_resize(long pages)
+{
+	char path[128], value[24];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages",
+		 cdm_ordinary_node());
+	snprintf(value, sizeof(value), "%ld", pages);
+	if (cdm_write_string(path, value))
+		return 0;
+	return cdm_read_long(path);
+}
+
+/* Take @len bytes of the node for as long as the process lives. */
+static int take(int node, size_t len)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	char *ballast;
+	int ret;
+
+	ballast = cdm_map_thp(len);
+	if (!ballast)
+		return -ENOMEM;
+	ret = cdm_bind(ballast, len, MPOL_BIND, 1UL << node, 0);
+	if (ret)
+		return ret;
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	return mlock(ballast, len) ? -errno : 0;
+}
+
 int pressure_build(size_t room)
 {
 	int node = cdm_ordinary_node(), ret;
-	unsigned long mask = 1UL << node;
-	size_t free, len;
 	long kb, read;
-	char *ballast;
+	size_t free;
 
 	if (node < 0)
 		return -ENODEV;
@@ -75,26 +104,25 @@ int pressure_build(size_t room)
 	if (kb < 0)
 		return -EIO;
 	free = (size_t)kb << 10;
-	if (free > room) {
-		struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
-
-		len = (free - room) & ~(2 * MB - 1);
-		ballast = cdm_map_thp(len);
-		if (!ballast)
-			return -ENOMEM;
-		ret = cdm_bind(ballast, len, MPOL_BIND, mask, 0);
+	/* What the pool does not get is taken at the cost of clearing it. */
+	if (free > room)
+		free -= pool_resize((free - room) / (2 * MB)) * 2 * MB;
+	if (free > room + 4 * MB) {
+		ret = take(node, free - room);
 		if (ret)
 			return ret;
-		setrlimit(RLIMIT_MEMLOCK, &unlimited);
-		if (mlock(ballast, len))
-			return -errno;
 	}
-	ret = cdm_task_policy(MPOL_BIND, mask);
+	ret = cdm_task_policy(MPOL_BIND, 1UL << node);
 	if (ret)
 		return ret;
-	read = read_hole(room + room / 4);
+	read = read_hole(room);
 	ret = cdm_task_policy(MPOL_DEFAULT, 0);
 	return read < 0 ? (int)read : ret;
+}
+
+void pressure_release(void)
+{
+	pool_resize(0);
 }
 
 long pressure_reclaimed(void)

@@ -11,6 +11,8 @@
  * or go elsewhere.  0 or a negative errno.
  */
 int pressure_build(size_t room);
+/* The end of the process does the rest. */
+void pressure_release(void);
 /* Pages reclaimed so far. */
 long pressure_reclaimed(void);
 
