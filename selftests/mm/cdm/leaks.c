@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,6 +264,50 @@ TEST_F(leak, cpuset)
 	/* Nobody could live there. */
 	snprintf(mems, sizeof(mems), "%d", self->node);
 	EXPECT_NE(0, cdm_write_string(GROUP "/cpuset.mems", mems));
+}
+
+/* Who asks for more than the node has pays, however tempting another is. */
+TEST_F_TIMEOUT(leak, out_of_memory, 120)
+{
+	long kb = cdm_node_value(self->node, "meminfo", "MemFree");
+	size_t len = ((size_t)kb << 10) + 64 * MB;
+	pid_t tempting, greedy;
+	int ready[2], status;
+	char byte;
+
+	ASSERT_GT(kb, 0);
+	ASSERT_EQ(0, pipe(ready));
+	tempting = fork();
+	ASSERT_GE(tempting, 0);
+	if (!tempting) {
+		char *map = cdm_map(16 * MB);
+
+		cdm_write_pattern(map, 16 * MB, 55);
+		if (cdm_write_string("/proc/self/oom_score_adj", "1000") ||
+		    write(ready[1], "", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	greedy = fork();
+	ASSERT_GE(greedy, 0);
+	if (!greedy) {
+		char *map = cdm_map_thp(len);
+
+		if (!map || cdm_bind(map, len, MPOL_BIND, self->mask, 0))
+			_exit(1);
+		cdm_write_pattern(map, len, 56);
+		_exit(0);
+	}
+	ASSERT_EQ(greedy, waitpid(greedy, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		TH_LOG("%zu MiB were asked for, and nobody was killed for it: %#x",
+		       len / MB, status);
+	EXPECT_EQ(0, waitpid(tempting, &status, WNOHANG)) TH_LOG("an innocent was killed");
+	kill(tempting, SIGKILL);
+	waitpid(tempting, &status, 0);
+	EXPECT_EQ(0, cdm_wait_used(self->node, self->used));
 }
 
 /* What there is to hand out does not include the device's memory. */
