@@ -2,6 +2,7 @@
 """Command line of ccad."""
 
 import argparse
+import signal
 import sys
 
 from . import procs, progress
@@ -130,7 +131,7 @@ def main(argv):
             progress.say(f"      {e.remedy}")
         return e.code
     except procs.Interrupted as e:
-        progress.say("ccad: interrupted")
+        progress.say(f"ccad: interrupted by {signal.Signals(e.signum).name}")
         return 128 + e.signum
     except BrokenPipeError:
         return 141

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 _live = {}
 _lock = threading.Lock()
@@ -35,21 +36,41 @@ def forget(p):
         _live.pop(p.pid, None)
 
 
-def kill(p, grace=2.0):
-    """End p and its whole group."""
-    for sig, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, 10)):
-        try:
-            os.killpg(p.pid, sig)
-        except (ProcessLookupError, PermissionError):
-            pass
-        try:
-            p.wait(timeout=wait)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    try:                        # stragglers whose leader is gone
-        os.killpg(p.pid, signal.SIGKILL)
+def _signal_group(p, sig):
+    """To p's whole group.  Only while p is not reaped: its number is nobody else's until then."""
+    try:
+        os.killpg(p.pid, sig)
     except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _has_ended(p, limit):
+    """Has p ended within limit seconds?  It is not reaped."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            if os.waitid(os.P_PID, p.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                return True
+        except ChildProcessError:
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.01)
+
+
+def kill(p, grace=2.0):
+    """End p and its whole group; nothing if it has been reaped."""
+    with _lock:
+        if p.pid not in _live or p.returncode is not None:
+            _live.pop(p.pid, None)
+            return
+    if not _has_ended(p, 0):
+        _signal_group(p, signal.SIGTERM)
+        _has_ended(p, grace)
+    _signal_group(p, signal.SIGKILL)        # it, or what it left behind
+    try:
+        p.wait(timeout=10)
+    except subprocess.TimeoutExpired:
         pass
     forget(p)
 
@@ -59,10 +80,8 @@ def kill_all():
     with _lock:
         procs = list(_live.values())
     for p in procs:
-        try:
-            os.killpg(p.pid, signal.SIGTERM)
-        except (ProcessLookupError, PermissionError):
-            pass
+        if p.returncode is None:
+            _signal_group(p, signal.SIGTERM)
     for p in procs:
         kill(p, grace=1.0)
 

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How runs in the guest end: exit codes, and which test a splat or a hang belongs to."""
+
+import pathlib
+import tempfile
+import types
+import unittest
+from unittest import mock
+
+from ccad_tool import boot, guest, progress, splat
+from ccad_tool.suites import inguest
+
+WARN = "[    9.0] WARNING: CPU: 0 PID: 1 at mm/a.c:1 f+0x1/0x2\n"
+
+
+class FakeGuest:
+    """Says what it is told to: {part of the command: (result, output, what the kernel says)}."""
+
+    script = {}
+    made = []
+
+    def __init__(self, *_):
+        self.tmp = tempfile.TemporaryDirectory()
+        self.log = pathlib.Path(self.tmp.name) / "serial.log"
+        self.qemu_log = pathlib.Path(self.tmp.name) / "qemu.log"
+        self.log.touch()
+        self.qemu_log.touch()
+        self.watch = splat.Watch(self.log)
+        self.went = False
+        self.ran = []
+        FakeGuest.made.append(self)
+
+    def start(self):
+        pass
+
+    def wait_ready(self, *_):
+        pass
+
+    def run(self, command, out, err, timeout=None, stdin=None, env=(), tty=None):
+        self.ran.append(command)
+        for part, (result, text, log) in self.script.items():
+            if part in command:
+                out(text.encode())
+                with open(self.log, "a", encoding="utf-8") as f:
+                    f.write(log)
+                return result
+        return guest.Result("exit", 0)
+
+    def log_line(self, text):
+        pass
+
+    def sync(self, limit=10):
+        self.watch.poll()
+        return True
+
+    def quit(self, limit=10):
+        return True
+
+    def kill(self):
+        pass
+
+
+class Base(unittest.TestCase):
+    def setUp(self):
+        FakeGuest.made = []
+        self.tmp = tempfile.TemporaryDirectory()
+        for p in (mock.patch.object(progress, "say"), mock.patch.object(guest, "Guest", FakeGuest)):
+            p.start()
+            self.addCleanup(p.stop)
+        self.addCleanup(self.tmp.cleanup)
+
+    def script(self, **kw):
+        FakeGuest.script = kw
+
+
+class ExitCodes(Base):
+    def code(self, result, log=""):
+        self.script(x=(result, "", log))
+        return boot.execute(FakeGuest(), "x", None)
+
+    def test_of_the_command(self):
+        for code in (0, 1, 7, 137):
+            self.assertEqual(self.code(guest.Result("exit", code)), code)
+
+    def test_timeout(self):
+        self.assertEqual(self.code(guest.Result("timeout", 124, "still running")), 124)
+
+    def test_kernel_complained_though_the_command_was_content(self):
+        self.assertEqual(self.code(guest.Result("exit", 0), WARN), 255)
+
+    def test_kernel_died(self):
+        self.assertEqual(self.code(guest.Result("dead", 255, "went down")), 255)
+        self.assertEqual(self.code(guest.Result("splat", 255, "panic")), 255)
+
+
+class Attribution(Base):
+    def run_tests(self, programs):
+        got = []
+        ctx = types.SimpleNamespace(
+            full=False, args=types.SimpleNamespace(memory=None, cpus=None, cdm_size=None,
+                                                   kernel_arg=None, qemu_arg=None),
+            parts=lambda: (types.SimpleNamespace(qemu=None, kernel=None, rootfs=None), "tcg"),
+            add=lambda name, status, *a, **k: got.append((name, status)),
+            results=types.SimpleNamespace(log_path=lambda n: pathlib.Path(self.tmp.name) / n))
+        runner = inguest.Runner(ctx, "cdm")
+        for p in programs:
+            runner.run(p if isinstance(p, inguest.Test) else inguest.Test("mm/cdm", p))
+        runner.stop()
+        return got
+
+    def ok(self, name):
+        return guest.Result("exit", 0), f"1..1\nok 1 {name}\n", ""
+
+    def test_one_boot_for_all(self):
+        self.script(**{"./a": self.ok("one"), "./b": self.ok("two")})
+        self.assertEqual(self.run_tests(["a", "b"]), [("a.one", "pass"), ("b.two", "pass")])
+        self.assertEqual(len(FakeGuest.made), 1)
+
+    def test_splat_is_of_the_test_that_ran_and_the_rest_goes_on(self):
+        self.script(**{"./a": self.ok("one"),
+                       "./b": (guest.Result("exit", 0), "1..1\nok 1 two\n", WARN),
+                       "./c": self.ok("three")})
+        self.assertEqual(self.run_tests(["a", "b", "c"]),
+                         [("a.one", "pass"), ("b.two", "pass"), ("b.kernel-log", "splat"),
+                          ("c.three", "pass")])
+        self.assertEqual(len(FakeGuest.made), 2)
+        self.assertIn("./c", FakeGuest.made[1].ran[0])
+
+    def test_hang_keeps_what_was_done_before(self):
+        self.script(**{"./a": (guest.Result("timeout", 124, "still running"), "1..2\nok 1 one\n", ""),
+                       "./b": self.ok("two")})
+        self.assertEqual(self.run_tests(["a", "b"]),
+                         [("a.one", "pass"), ("a", "hang"), ("b.two", "pass")])
+        self.assertEqual(len(FakeGuest.made), 2)
+
+    def test_guest_that_died_is_neither(self):
+        self.script(**{"./a": (guest.Result("dead", 255, "went down"), "", "")})
+        self.assertEqual(self.run_tests(["a"]), [("a", "dead")])
+
+    def test_panic(self):
+        self.script(**{"./a": (guest.Result("splat", 255, "panic"), "1..1\n",
+                               "[ 1.0] Kernel panic - not syncing: x\n")})
+        self.assertEqual(self.run_tests(["a"]), [("a.kernel-log", "splat")])
+
+    def test_guest_of_another_kind(self):
+        self.script(**{"./a": self.ok("one"), "./b": self.ok("two")})
+        other = inguest.Test("mm/cdm", "b", {"kernel_args": "ccad.memory=ordinary"})
+        self.run_tests(["a", other, inguest.Test("mm/cdm", "b", {"boot": "own"})])
+        self.assertEqual(len(FakeGuest.made), 3)
+
+
+if __name__ == "__main__":
+    unittest.main()
