@@ -114,6 +114,11 @@ void Core::ask(const Work &work, const Miss &miss)
         if (context.epoch.load(std::memory_order_relaxed) != work.epoch) {
             return;
         }
+        if (!running_) {
+            context.place = Place::ready;
+            scheduler_.ready(&context);
+            return;
+        }
         auto added = requests_.add(&context, work.epoch, miss.pasid);
         if (!added) {
             context.place = Place::stalled;

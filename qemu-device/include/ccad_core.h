@@ -45,6 +45,10 @@ typedef enum ccad_response {
     CCAD_RESPONSE_FAILURE = 0xf,
 } ccad_response;
 
+/*
+ * translate and page_request are called by engine threads alone, without the
+ * big lock; interrupt by them and by register writes, with or without it.
+ */
 typedef struct ccad_host_ops {
     /*
      * ATS: translate [va, va + len), page aligned, of pasid into at most max

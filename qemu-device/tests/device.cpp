@@ -19,7 +19,7 @@ constexpr size_t words = sizeof(Record) / sizeof(uint64_t);
 
 bool eventually(const std::function<bool()> &condition)
 {
-    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(120);
 
     for (unsigned round = 0; !condition(); round++) {
         if (std::chrono::steady_clock::now() > end) {

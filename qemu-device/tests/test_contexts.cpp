@@ -275,7 +275,7 @@ void map_far(FakeHost &host, uint64_t va, uint64_t len)
     }
 }
 
-constexpr uint64_t long_len = uint64_t{2} << 30;
+constexpr uint64_t long_len = uint64_t{512} << 20;
 
 TEST_F(Contexts, ADisabledDeviceHoldsALongCommand)
 {
