@@ -47,7 +47,7 @@ public:
 	Batch submit_crc32c(const void *data, size_t len, size_t times);
 
 private:
-	static constexpr unsigned ring_shift = 8;
+	static constexpr unsigned ring_shift = 10;
 	ccad_ctx ctx_;
 };
 

@@ -24,7 +24,9 @@
 
 #define TIMEOUT	120
 #define WORK	(32 * MB)
-#define ENTRIES	64
+/* Seconds of work for the device, should the processors be late. */
+#define SHIFT	9
+#define ENTRIES	(1 << SHIFT)
 
 FIXTURE(life)
 {
@@ -79,7 +81,7 @@ static int start_work(struct ccad_ctx *ctx, struct ccad_completion *comps, char 
 	struct ccad_desc desc;
 	int ret, i;
 
-	ret = ccad_open(ctx, 6);
+	ret = ccad_open(ctx, SHIFT);
 	if (ret)
 		return ret;
 	*work = test_map(WORK);
@@ -194,7 +196,7 @@ TEST_F_TIMEOUT(life, munmap_while_reading, TIMEOUT)
 	__u32 seen, i;
 	char *work;
 
-	ASSERT_EQ(0, ccad_open(&ctx, 6));
+	ASSERT_EQ(0, ccad_open(&ctx, SHIFT));
 	work = test_map(WORK);
 	ASSERT_NE(NULL, work);
 	test_pattern(work, WORK, 1);

@@ -11,8 +11,11 @@
 
 #define MB		(1024UL * 1024)
 #define PAGE		4096UL
-/* For any single command, on a machine without any acceleration. */
-#define WAIT_MS		20000
+/* Emulated processors are slow, and those behind them may be busy. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	120
+/* For any single command. */
+#define WAIT_MS		60000
 
 /* A record has to be aligned to its size. */
 #define CCAD_ALIGNED	__attribute__((aligned(64)))

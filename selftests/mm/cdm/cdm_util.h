@@ -9,6 +9,10 @@
 
 #define CDM_MAX_NODES	64
 #define CDM_MAX_STATS	128
+/* Emulated processors are slow, and those behind them may be busy. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	120
+
 #define MB		(1024UL * 1024)
 
 /*

@@ -116,7 +116,7 @@ static long system_kb(const char *name)
 }
 
 /* Pages that lie between one another in the swap area come in one by one. */
-TEST_F_TIMEOUT(leak, swap_readahead, 60)
+TEST_F_TIMEOUT(leak, swap_readahead, 120)
 {
 	char *bound = cdm_map(LEN), *free = cdm_map(LEN);
 	long before = cdm_vmstat("pswpin");
@@ -167,7 +167,7 @@ static void ksm_scan(int times)
 }
 
 /* Equal pages on both sides are merged on neither's account. */
-TEST_F_TIMEOUT(leak, ksm, 60)
+TEST_F_TIMEOUT(leak, ksm, 120)
 {
 	char *bound = cdm_map(MB), *free = cdm_map(MB);
 
