@@ -18,9 +18,12 @@
 #define WAIT_MS		60000
 
 /* A record has to be aligned to its size. */
-#define CCAD_ALIGNED	__attribute__((aligned(64)))
+#define CCAD_ALIGNED	_Alignas(64)
 
-/* Whether the accelerator is in this machine, driver or not. */
+/*
+ * Whether the accelerator is in this machine, driver or not: without it tests
+ * are skipped, without a working driver they fail.
+ */
 bool test_device_present(void);
 
 /* The reference: one bit at a time would do, a byte at a time is faster. */
@@ -38,25 +41,16 @@ int test_write(const char *path, const char *value);
 /* Wait until the device has no more than @used contexts: 0 or -ETIMEDOUT. */
 int test_wait_contexts(long long used);
 
-/*
- * A test needs a device.  A machine without one skips; one that has it and no
- * working driver fails.
- */
-#define TEST_NEED_DEVICE() do {						\
-	if (!test_device_present())					\
-		SKIP(return, "no accelerator");				\
-	ASSERT_EQ(0, ccad_find(NULL, 0, NULL, 0))			\
-		TH_LOG("the accelerator has no driver, see dmesg");	\
-} while (0)
-
 /* Run a descriptor and expect a status. */
 #define EXPECT_STATUS(_status, _ctx, _desc, _comp) do {			\
+	struct ccad_completion *__comp = (_comp);			\
 	struct ccad_desc __desc = (_desc);				\
-	ASSERT_EQ(0, ccad_run(_ctx, &__desc, _comp, WAIT_MS));		\
-	EXPECT_EQ(_status, (_comp)->status)				\
+									\
+	ASSERT_EQ(0, ccad_run(_ctx, &__desc, __comp, WAIT_MS));		\
+	EXPECT_EQ(_status, __comp->status)				\
 		TH_LOG("fault_addr %#llx access %u bytes_done %llu",	\
-		       (_comp)->fault_addr, (_comp)->access,		\
-		       (_comp)->bytes_done);				\
+		       __comp->fault_addr, __comp->access,		\
+		       __comp->bytes_done);				\
 } while (0)
 
 #define EXPECT_SUCCESS(_ctx, _desc, _comp) \
