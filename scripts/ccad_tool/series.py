@@ -148,6 +148,41 @@ def _objects(where):
         and (not n.startswith("arch/") or n.startswith("arch/x86/"))]
 
 
+def option_of(makefile, obj):
+    """What makes kbuild build an object of this directory: 'y', CONFIG_X, or None if nothing does.
+
+    None also for a file that another one includes.
+    """
+    for line in makefile.replace("\\\n", " ").splitlines():
+        m = re.match(r"\s*([\w-]+?)-(y|objs|\$\((CONFIG_\w+)\))\s*[+:]?=\s*(.*)$", line)
+        if m and obj in m[4].split("#")[0].split():
+            return m[3] or "y"
+    return None
+
+
+def _enabled(where, out, objects, extra):
+    """Those of the objects that the configuration builds; options are switched on for the rest."""
+    need = {}
+    for o in objects:
+        top = (where / o).parent
+        text = "".join((top / n).read_text(errors="replace") for n in ("Makefile", "Kbuild")
+                       if (top / n).exists())
+        need[o] = option_of(text, pathlib.Path(o).name)
+    got = kernel.wanted((out / ".config").read_text())
+    off = {c for c in need.values() if c and c != "y" and got.get(c, "n") == "n"} - set(extra)
+    if off:
+        extra += sorted(off)
+        _configure(where, out, extra)
+        got = kernel.wanted((out / ".config").read_text())
+    return [o for o, c in need.items() if c == "y" or c and got.get(c, "n") != "n"]
+
+
+def _configure(where, out, extra):
+    more = out / "check.config"
+    more.write_text("".join(f"{c}=y\n" for c in extra))
+    kernel.configure(where, out, (kernel.FRAGMENT, more), "check-config.log")
+
+
 _WARNING = re.compile(r"^(?:\.\./)*(\S+?):(\d+)(?::\d+)?: (warning|error): (.*)$")
 
 
@@ -178,21 +213,22 @@ def check(args):
     log = store.path("log", "series-check.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
-    rows, complaints = [], []
+    rows, complaints, extra = [], [], []
     patches = trees.series(kernel.PATCHES)
     if not patches:
         raise Fail(f"{kernel.PATCHES}: no series")
     with store.lock("check"):
+        patches = trees.series(kernel.PATCHES)
         _pristine(where, args.linux_source)
         out.mkdir(parents=True, exist_ok=True)
         if not args.no_build:
             with progress.Activity("series: configure"):
-                kernel.configure(where, out, (kernel.FRAGMENT,), "check-config.log")
+                _configure(where, out, [])
                 kernel.make(where, out, "prepare", log="check-prepare.log")
         with progress.Activity("series: check", total=len(patches)) as act:
             for i, p in enumerate(patches):
                 act.at(i)
-                row = _check_one(where, out, p, args, log, complaints)
+                row = _check_one(where, out, p, args, log, complaints, extra)
                 rows.append(row)
                 if row["applies"] != "ok":
                     break
@@ -218,7 +254,7 @@ def _pristine(where, source):
     git(where, "tag", "base", base)
 
 
-def _check_one(where, out, patch, args, log, complaints):
+def _check_one(where, out, patch, args, log, complaints, extra):
     row = {"patch": patch.name, "applies": "ok", "checkpatch": "-", "W=1": "-"}
     said = checkpatch(where, patch)
     row["checkpatch"] = "ok" if not said else f"{len(said)} complaints"
@@ -240,8 +276,13 @@ def _check_one(where, out, patch, args, log, complaints):
     if not objects:
         row["W=1"] = "nothing to build"
         return row
-    if any(n.endswith(("Kconfig", "Makefile", "Kbuild")) for n in touched):
-        kernel.configure(where, out, (kernel.FRAGMENT,), "check-config.log")
+    if any("Kconfig" in n or n.endswith(("Makefile", "Kbuild")) for n in touched):
+        _configure(where, out, extra)
+    total = len(objects)
+    objects = _enabled(where, out, objects, extra)
+    if not objects:
+        row["W=1"] = f"not built: {total}"
+        return row
     after, failed = _compile(where, out, objects, log)
     new = [w for w in after if w[0] in touched]
     if new:     # is it this patch's, or was it there before?
@@ -257,7 +298,7 @@ def _check_one(where, out, patch, args, log, complaints):
     for o in failed:
         complaints.append(f"{patch.name}: {o} does not build")
     row["W=1"] = "DOES NOT BUILD" if failed else f"{len(new)} warnings" if new else \
-        f"ok ({len(objects)} objects)"
+        f"ok ({len(objects)} built" + (f", {total - len(objects)} not)" if total > len(objects) else ")")
     return row
 
 

@@ -123,6 +123,23 @@ base-commit: x
         self.assertIn("[PATCH 00/12]", once)
 
 
+class Objects(unittest.TestCase):
+    MAKEFILE = """\
+obj-y := a.o b.o \\
+\t c.o
+obj-$(CONFIG_ZSWAP) += zswap.o
+obj-$(CONFIG_CCAD) += ccad.o
+ccad-y := core.o sysfs.o
+ccad-$(CONFIG_CDM) += cdm.o # with memory
+mmu-$(CONFIG_MMU) := memory.o
+"""
+
+    def test_option(self):
+        for obj, want in (("a.o", "y"), ("c.o", "y"), ("zswap.o", "CONFIG_ZSWAP"), ("core.o", "y"),
+                          ("cdm.o", "CONFIG_CDM"), ("memory.o", "CONFIG_MMU"), ("included.o", None)):
+            self.assertEqual(series.option_of(self.MAKEFILE, obj), want, obj)
+
+
 class Kconfig(unittest.TestCase):
     def test_wanted(self):
         got = kernel.wanted('CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C="x"\n# words\nCONFIG_D=12\n')
