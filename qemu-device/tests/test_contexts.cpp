@@ -325,7 +325,10 @@ TEST_F(Disabling, StopsALongCommandAtOnce)
     map_far(host, dst_va, long_len);
     queue.run(nop());
     uint32_t index = queue.submit(fill(dst_va, long_len, 1));
-    ASSERT_TRUE(eventually([&] { return host.mapped_pages() > 0; }));
+    /* Fetched, and so in flight; a page mapped alone may be the ring's. */
+    ASSERT_TRUE(eventually([&] {
+        return queue.db(CCAD_DB_HEAD) == index + 1 && host.mapped_pages() > 0;
+    }));
 
     queue.disable();
     EXPECT_EQ(queue.state(), CCAD_CTX_DISABLED);
