@@ -45,7 +45,7 @@ uint8_t check_descriptor(const ccad_desc &desc)
     if (!opcode) {
         return CCAD_COMP_INVALID_OPCODE;
     }
-    if (desc.rsvd0 || desc.rsvd1[0] || desc.rsvd1[1] ||
+    if (desc.rsvd0 || desc.rsvd1 || desc.arg2 ||
         (desc.flags & ~known_flags) || !opcode->check(desc)) {
         return CCAD_COMP_INVALID_FIELD;
     }

@@ -182,7 +182,7 @@ TEST_F(fault, invalid_descriptors)
 	desc.rsvd0 = 1;
 	EXPECT_STATUS(CCAD_COMP_INVALID_FIELD, &self->ctx, desc, &self->comp);
 	desc = ccad_fill(self->good, 0, 8);
-	desc.rsvd1[1] = 1;
+	desc.rsvd1 = 1;
 	EXPECT_STATUS(CCAD_COMP_INVALID_FIELD, &self->ctx, desc, &self->comp);
 	desc = ccad_fill(self->good, 0, 8);
 	desc.flags = 0x8000;
