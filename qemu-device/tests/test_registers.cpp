@@ -83,6 +83,27 @@ TEST(HalvesTest, HighHalfBelongsToTheLowHalfReadBefore)
     EXPECT_EQ(halves.high(0x18, 0x7'00000000), 7) << "of another register";
 }
 
+/* Each descriptor and each record costs nearly 2^32 ns: both halves move. */
+TEST(HalvesTest, CountersAreReadAsOfTheLowHalf)
+{
+    ccad_config config = small_config();
+    config.cost.system_latency_ns = UINT32_MAX;
+    Device device(config);
+    device.enable();
+    Queue queue = device.queue();
+
+    for (uint64_t reg : {CCAD_REG_STATS + CCAD_STAT_DEVICE_NS,
+                         CCAD_DOORBELL(0) + CCAD_DB_STATS +
+                             CCAD_STAT_DEVICE_NS}) {
+        queue.run(nop());
+        uint64_t whole = device.read(reg);
+        uint64_t low = device.read(reg, 4);
+        queue.run(nop());
+        ASSERT_NE(device.read(reg) >> 32, whole >> 32);
+        EXPECT_EQ(device.read(reg + 4, 4) << 32 | low, whole);
+    }
+}
+
 struct Access {
     uint64_t offset;
     unsigned size;
