@@ -43,6 +43,12 @@ extern "C" const char *ccad_config_check(const ccad_config *config)
     if (!within(config->page_requests, 1, ccad::max_page_requests)) {
         return "page-requests must be 1 to 512";
     }
+    if (config->injection.lose_completion > ccad::Injection::one_million) {
+        return "x-lose-completion must be 0 to 1000000";
+    }
+    if (config->injection.lose_interrupt > ccad::Injection::one_million) {
+        return "x-lose-interrupt must be 0 to 1000000";
+    }
     return nullptr;
 }
 

@@ -11,8 +11,8 @@
  *   the ATC's own mutex
  *
  * A gate and state_ are never held together.  None is held when the host is
- * called, but for map, unmap and is_local, which run under a gate (and, when
- * a context stops, under control_ as well).  An engine waits for nothing but
+ * called, but for map, unmap and local_offset, which run under a gate (and,
+ * when a context stops, under control_ as well).  An engine waits for nothing but
  * work: a context that waits for a page response waits without an engine.
  *
  * Stopping a context: its epoch changes under state_, every gate is passed,
@@ -109,6 +109,7 @@ private:
     void seize(Context &context, bool record);
 
     const ccad_config config_;
+    Injection injection_;
     const Host host_;
     Atc atc_;
     Stats stats_;

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The machine around the device: ccad_host_ops with the opaque pointer bound. */
+/*
+ * The machine around the device: ccad_host_ops with the opaque pointer bound,
+ * and the failures that are injected on the way there.
+ */
 #pragma once
 
 #include <span>
 
 #include "ccad_core.h"
+#include "injection.hpp"
 
 namespace ccad {
 
 class Host {
 public:
-    Host(const ccad_host_ops &ops, void *opaque) : ops_(ops), opaque_(opaque)
+    Host(const ccad_host_ops &ops, void *opaque, Injection &injection)
+        : ops_(ops), opaque_(opaque), injection_(injection)
     {
     }
 
@@ -33,8 +38,31 @@ public:
     {
         ops_.unmap(opaque_, ptr, len, write);
     }
-    bool is_local(uint64_t pa) const { return ops_.is_local(opaque_, pa); }
-    void interrupt(uint32_t vector) const { ops_.interrupt(opaque_, vector); }
+    bool local_offset(uint64_t pa, uint64_t *offset) const
+    {
+        return ops_.local_offset(opaque_, pa, offset);
+    }
+    void interrupt(uint32_t vector) const
+    {
+        if (!injection_.strikes(Failure::lose_interrupt)) {
+            ops_.interrupt(opaque_, vector);
+        }
+    }
+    void error(ccad_error kind, uint64_t address) const
+    {
+        ops_.error(opaque_, kind, address);
+    }
+    template <typename Function>
+    void locked(Function function) const
+    {
+        ops_.locked(
+            opaque_, [](void *arg) { (*static_cast<Function *>(arg))(); },
+            &function);
+    }
+    bool dma_write(uint64_t addr, const void *buf, uint64_t len) const
+    {
+        return ops_.dma_write(opaque_, addr, buf, len);
+    }
     void thread_enter() const { ops_.thread_enter(opaque_); }
     void thread_leave() const { ops_.thread_leave(opaque_); }
     bool pasid_bind(uint32_t pasid) const
@@ -49,6 +77,7 @@ public:
 private:
     ccad_host_ops ops_;
     void *opaque_;
+    Injection &injection_;
 };
 
 } // namespace ccad

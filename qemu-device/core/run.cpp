@@ -176,6 +176,10 @@ bool Run::write_record(Window &window)
     record.page_requests = static_cast<uint32_t>(meter.page_requests);
 
     /* Who sees the record sees it counted. */
+    if (env_.injection.strikes(Failure::lose_completion)) {
+        count_command();
+        return true;
+    }
     window.use(sizeof(record));
     count_command();
     store_completion(window.data(), record);

@@ -41,6 +41,7 @@ struct RunEnvironment {
     Atc &atc;
     const ccad_cost &cost;
     Stats &device_stats;
+    Injection &injection;
 };
 
 /* How a page request was answered. */

@@ -53,7 +53,8 @@ Window::Window(const Host &host, Atc &atc, uint32_t pasid, Held &held,
         return;
     }
     size_ = std::min(size_, wanted);
-    local_ = host.is_local(pa);
+    uint64_t offset;
+    local_ = host.local_offset(pa, &offset);
     state_ = Opened::ok;
 }
 

@@ -7,8 +7,8 @@
  * below.
  *
  * Locks.  The host's big lock (BQL in QEMU) is outermost: the core calls the
- * host_ops with none of its own locks held, but for map, unmap and is_local,
- * which must not take the big lock.  Every function below may be called with
+ * host_ops with none of its own locks held, but for map, unmap and
+ * local_offset, which must not take the big lock.  Every function below may be called with
  * the big lock held and never waits for an engine that is inside a host_op
  * which may take it; ccad_core_delete() alone joins the engine threads and
  * has to be called without the big lock.
@@ -45,9 +45,15 @@ typedef enum ccad_response {
     CCAD_RESPONSE_FAILURE = 0xf,
 } ccad_response;
 
+/* What the error operation reports. */
+typedef enum ccad_error {
+    CCAD_ERROR_POISON,  /* a command met poison; address: offset in local memory */
+} ccad_error;
+
 /*
  * translate and page_request are called by engine threads alone, without the
- * big lock; interrupt by them and by register writes, with or without it.
+ * big lock; interrupt, locked and error by them and by register writes, with
+ * or without it.
  */
 typedef struct ccad_host_ops {
     /*
@@ -71,10 +77,21 @@ typedef struct ccad_host_ops {
      */
     void *(*map)(void *opaque, uint64_t pa, uint64_t *len, bool write);
     void (*unmap)(void *opaque, void *ptr, uint64_t len, bool write);
-    /* Whether pa lies in the device's own memory. */
-    bool (*is_local)(void *opaque, uint64_t pa);
+    /* Whether pa lies in the device's own memory, and if so where. */
+    bool (*local_offset)(void *opaque, uint64_t pa, uint64_t *offset);
     /* Raise an MSI-X vector. */
     void (*interrupt)(void *opaque, uint32_t vector);
+    /* Report an error of the device (AER). */
+    void (*error)(void *opaque, ccad_error kind, uint64_t address);
+    /* Call fn(arg) with the big lock held. */
+    void (*locked)(void *opaque, void (*fn)(void *arg), void *arg);
+    /*
+     * Write to memory at a bus address, through the IOMMU and without a
+     * PASID; called with the big lock held, so that nobody resets the device
+     * meanwhile.  Returns false if it cannot be done (bus master off).
+     */
+    bool (*dma_write)(void *opaque, uint64_t addr, const void *buf,
+                      uint64_t len);
     /* Called first and last by every engine thread. */
     void (*thread_enter)(void *opaque);
     void (*thread_leave)(void *opaque);
@@ -98,6 +115,16 @@ typedef struct ccad_cost {
     uint32_t page_request_ns;       /* one page request */
 } ccad_cost;
 
+/*
+ * Failures on purpose, each in so many of a million cases; the n-th decision
+ * of a kind is a function of the seed, the kind and n.
+ */
+typedef struct ccad_injection {
+    uint64_t seed;
+    uint32_t lose_completion;       /* a completion record is not written */
+    uint32_t lose_interrupt;        /* an interrupt is not raised */
+} ccad_injection;
+
 typedef struct ccad_config {
     uint32_t contexts;              /* 1..CCAD_MAX_CONTEXTS */
     uint32_t engines;               /* 1..64 threads */
@@ -107,6 +134,7 @@ typedef struct ccad_config {
     uint32_t page_requests;         /* most outstanding page requests, 1..512 */
     uint64_t mem_size;              /* bytes of local memory, 0: none */
     ccad_cost cost;
+    ccad_injection injection;
 } ccad_config;
 
 /*

@@ -270,11 +270,13 @@ void ccad_host_update_local_base(CcadState *s)
     qatomic_set(&s->local_base, pci_get_bar_addr(PCI_DEVICE(s), CCAD_BAR_MEM));
 }
 
-static bool ccad_host_is_local(void *opaque, uint64_t pa)
+static bool ccad_host_local_offset(void *opaque, uint64_t pa,
+                                   uint64_t *offset)
 {
     CcadState *s = opaque;
     uint64_t base = qatomic_read(&s->local_base);
 
+    *offset = pa - base;
     return base != PCI_BAR_UNMAPPED && pa >= base &&
            pa - base < s->config.mem_size;
 }
@@ -326,6 +328,27 @@ static void ccad_host_interrupt(void *opaque, uint32_t vector)
     }
 }
 
+static void ccad_host_error(void *opaque, ccad_error kind, uint64_t address)
+{
+    trace_ccad_error(kind, address);
+}
+
+static void ccad_host_locked(void *opaque, void (*fn)(void *arg), void *arg)
+{
+    BQL_LOCK_GUARD();
+    fn(arg);
+}
+
+/* Bus mastering is checked by the device's address space. */
+static bool ccad_host_dma_write(void *opaque, uint64_t addr, const void *buf,
+                                uint64_t len)
+{
+    CcadState *s = opaque;
+
+    assert(bql_locked());
+    return pci_dma_write(PCI_DEVICE(s), addr, buf, len) == MEMTX_OK;
+}
+
 static void ccad_host_thread_enter(void *opaque)
 {
     rcu_register_thread();
@@ -341,8 +364,11 @@ const ccad_host_ops ccad_host = {
     .page_request = ccad_host_page_request,
     .map = ccad_host_map,
     .unmap = ccad_host_unmap,
-    .is_local = ccad_host_is_local,
+    .local_offset = ccad_host_local_offset,
     .interrupt = ccad_host_interrupt,
+    .error = ccad_host_error,
+    .locked = ccad_host_locked,
+    .dma_write = ccad_host_dma_write,
     .thread_enter = ccad_host_thread_enter,
     .thread_leave = ccad_host_thread_leave,
     .pasid_bind = ccad_host_pasid_bind,

@@ -4,6 +4,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
+#include "qemu/guest-random.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
@@ -68,6 +69,21 @@ static void ccad_vm_state_changed(void *opaque, bool running, RunState state)
     trace_ccad_vm_state_changed(running, s->paused);
 }
 
+/* A run with failures on purpose can be repeated. */
+static void ccad_choose_seed(CcadState *s)
+{
+    ccad_injection *injection = &s->config.injection;
+
+    if (!injection->lose_completion && !injection->lose_interrupt) {
+        return;
+    }
+    while (!injection->seed) {
+        qemu_guest_getrandom_nofail(&injection->seed, sizeof(injection->seed));
+    }
+    info_report("ccad: failures are injected, x-seed=%" PRIu64,
+                injection->seed);
+}
+
 /* Engine threads inherit the mask: signals are for QEMU's own threads. */
 static ccad_core *ccad_new_core(CcadState *s)
 {
@@ -122,6 +138,7 @@ static void ccad_realize(PCIDevice *pdev, Error **errp)
         goto fail_blocker;
     }
 
+    ccad_choose_seed(s);
     ccad_host_init(s);
     s->core = ccad_new_core(s);
     if (!s->core) {
@@ -220,6 +237,11 @@ static const Property ccad_properties[] = {
     DEFINE_PROP_UINT32("page-request-ns", CcadState,
                        config.cost.page_request_ns, 20000),
     DEFINE_PROP_BOOL("volatile", CcadState, is_volatile, false),
+    DEFINE_PROP_UINT64("x-seed", CcadState, config.injection.seed, 0),
+    DEFINE_PROP_UINT32("x-lose-completion", CcadState,
+                       config.injection.lose_completion, 0),
+    DEFINE_PROP_UINT32("x-lose-interrupt", CcadState,
+                       config.injection.lose_interrupt, 0),
 };
 
 static const struct {
@@ -242,6 +264,11 @@ static const struct {
     { "translation-ns", "Device time of an ATS request" },
     { "page-request-ns", "Device time of a page request" },
     { "volatile", "Local memory loses its contents at every reset" },
+    { "x-seed", "Seed of the failures on purpose; 0 takes a random one and "
+                "tells it" },
+    { "x-lose-completion", "Completion records that are not written, of a "
+                           "million" },
+    { "x-lose-interrupt", "Interrupts that are not raised, of a million" },
 };
 
 QEMU_BUILD_BUG_ON(ARRAY_SIZE(ccad_descriptions) !=

@@ -56,6 +56,7 @@ inline ccad_config small_config()
                 .translation_ns = 1000,
                 .page_request_ns = 20000,
             },
+        .injection = {},
     };
 }
 

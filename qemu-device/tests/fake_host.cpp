@@ -39,6 +39,21 @@ struct FakeHost::Op {
     }
 };
 
+void BigLock::lock()
+{
+    mutex_.lock();
+    owner_ = std::this_thread::get_id();
+    depth_++;
+}
+
+void BigLock::unlock()
+{
+    if (!--depth_) {
+        owner_ = std::thread::id();
+    }
+    mutex_.unlock();
+}
+
 FakeHost::FakeHost()
     : next_{page, local_base}, pages_((ram_size + local_size) / page)
 {
@@ -82,7 +97,8 @@ ccad_host_ops FakeHost::ops() const
         .unmap = [](void *opaque, void *ptr, uint64_t, bool) {
             Op::host(opaque).do_unmap(ptr);
         },
-        .is_local = [](void *, uint64_t pa) {
+        .local_offset = [](void *, uint64_t pa, uint64_t *offset) {
+            *offset = pa - local_base;
             return pa >= local_base && pa < local_base + local_size;
         },
         .interrupt = [](void *opaque, uint32_t vector) {
@@ -93,6 +109,22 @@ ccad_host_ops FakeHost::ops() const
                 host.interrupts_[vector]++;
             }
             host.changed_.notify_all();
+        },
+        .error = [](void *opaque, ccad_error kind, uint64_t address) {
+            FakeHost &host = Op::host(opaque);
+            host.enter_op("error");
+            std::lock_guard lock(host.mutex_);
+            host.errors_.emplace_back(kind, address);
+        },
+        .locked = [](void *opaque, void (*fn)(void *), void *arg) {
+            FakeHost &host = Op::host(opaque);
+            host.enter_op("locked");
+            std::lock_guard lock(host.big_lock_);
+            fn(arg);
+        },
+        .dma_write = [](void *opaque, uint64_t addr, const void *buf,
+                        uint64_t len) {
+            return Op::host(opaque).do_dma_write(addr, buf, len);
         },
         .thread_enter = [](void *opaque) { Op::host(opaque).threads_++; },
         .thread_leave = [](void *opaque) { Op::host(opaque).threads_--; },
@@ -502,10 +534,32 @@ void FakeHost::do_unmap(void *ptr)
     open_windows.erase(std::next(found).base());
 }
 
+bool FakeHost::do_dma_write(uint64_t addr, const void *buf, uint64_t len)
+{
+    enter_op("dma_write");
+    if (!big_lock_.held()) {
+        violation("dma_write without the big lock");
+    }
+    if (!dma_works || addr >= ram_size || len > ram_size - addr) {
+        return false;
+    }
+    if (pages_[page_index(addr)].freed) {
+        violation("dma_write to a freed page");
+    }
+    std::memcpy(at(addr), buf, len);
+    return true;
+}
+
 unsigned FakeHost::interrupts(uint32_t vector)
 {
     std::lock_guard lock(mutex_);
     return interrupts_[vector];
+}
+
+std::vector<std::pair<ccad_error, uint64_t>> FakeHost::errors()
+{
+    std::lock_guard lock(mutex_);
+    return errors_;
 }
 
 std::multiset<uint32_t> FakeHost::bound()

@@ -32,6 +32,19 @@ namespace ccad::test {
 inline constexpr uint64_t page = 4096;
 inline constexpr uint64_t huge = 2 * 1024 * 1024;
 
+/* Recursive, and it knows who holds it. */
+class BigLock {
+public:
+    void lock();
+    void unlock();
+    bool held() const { return owner_ == std::this_thread::get_id(); }
+
+private:
+    std::recursive_mutex mutex_;
+    std::atomic<std::thread::id> owner_;
+    unsigned depth_ = 0;
+};
+
 class FakeHost {
 public:
     static constexpr uint64_t ram_size = 64 << 20;
@@ -104,13 +117,16 @@ public:
     std::function<void(uint64_t pa, bool write)> on_map;
     std::function<void(const char *op)> on_op;
 
-    std::recursive_mutex &big_lock() { return big_lock_; }
+    BigLock &big_lock() { return big_lock_; }
     std::atomic<bool> translations_work{true};
     std::atomic<bool> bind_works{true};
+    std::atomic<bool> dma_works{true}; /* a bus address is a physical one */
     std::atomic<uint64_t> map_limit{UINT64_MAX}; /* longest mapping given */
     std::atomic<uint64_t> unmapped_pa{UINT64_MAX}; /* nothing answers here */
 
     unsigned interrupts(uint32_t vector);
+    /* What the core reported. */
+    std::vector<std::pair<ccad_error, uint64_t>> errors();
     std::multiset<uint32_t> bound();
     unsigned mapped_pages() const { return mapped_; }
     unsigned translate_calls() const { return translate_calls_; }
@@ -133,10 +149,11 @@ private:
     bool do_page_request(const PageRequest &request);
     void *do_map(uint64_t pa, uint64_t *len, bool write);
     void do_unmap(void *ptr);
+    bool do_dma_write(uint64_t addr, const void *buf, uint64_t len);
 
     ccad_core *core_ = nullptr;
     uint8_t *memory_;
-    std::recursive_mutex big_lock_;
+    BigLock big_lock_;
     std::map<uint32_t, uint64_t> roots_; /* of the page tables, by PASID */
     std::map<uint32_t, std::vector<Region>> regions_;
     std::map<uint64_t, std::vector<uint64_t>> free_[2]; /* by size */
@@ -155,6 +172,7 @@ private:
     std::mutex mutex_; /* of what follows; innermost */
     std::condition_variable changed_;
     std::map<uint32_t, unsigned> interrupts_;
+    std::vector<std::pair<ccad_error, uint64_t>> errors_;
     std::multiset<uint32_t> bound_;
     std::vector<std::string> violations_;
     Serving serving_ = Serving::inside;
