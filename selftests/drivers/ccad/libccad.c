@@ -20,18 +20,12 @@
 
 /*
  * Descriptors have to be in memory before the doorbell is seen.  The doorbell
- * is device memory, which some processors order against ordinary stores by a
- * stronger barrier only.
+ * is device memory: a port to a processor that orders that against ordinary
+ * stores by a barrier of its own puts it here.
  */
 static void doorbell_barrier(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-#elif defined(__aarch64__)
-	__asm__ volatile("dmb oshst" ::: "memory");
-#else
 	__sync_synchronize();
-#endif
 }
 
 static long long now_ms(void)

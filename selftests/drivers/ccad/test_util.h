@@ -3,6 +3,7 @@
 #ifndef CCAD_TEST_UTIL_H
 #define CCAD_TEST_UTIL_H
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +19,7 @@
 #define WAIT_MS		60000
 
 /* A record has to be aligned to its size. */
-#define CCAD_ALIGNED	_Alignas(64)
+#define CCAD_ALIGNED	alignas(64)
 
 /*
  * Whether the accelerator is in this machine, driver or not: without it tests
