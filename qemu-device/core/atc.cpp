@@ -2,6 +2,7 @@
 #include "atc.hpp"
 
 #include <bit>
+#include <numeric>
 
 namespace ccad {
 
@@ -123,6 +124,13 @@ void Atc::invalidate(uint32_t pasid, bool global, uint64_t first, uint64_t last)
     } else {
         probe(what);
     }
+}
+
+uint32_t Atc::entries() const
+{
+    std::lock_guard lock(mutex_);
+
+    return std::accumulate(sizes_.begin(), sizes_.end(), uint32_t{0});
 }
 
 void Atc::drop(Line &line)

@@ -63,6 +63,7 @@ public:
     void invalidate(uint32_t pasid, bool global, uint64_t first, uint64_t last);
 
     uint32_t capacity() const { return sets_ * ways_; }
+    uint32_t entries() const;
 
 private:
     struct Line {

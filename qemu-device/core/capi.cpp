@@ -111,3 +111,31 @@ extern "C" uint64_t ccad_core_stat(ccad_core *core, uint32_t stat)
 {
     return core->core.stat(stat);
 }
+
+extern "C" uint64_t ccad_core_commands(ccad_core *core, uint32_t kind)
+{
+    return core->core.commands(kind);
+}
+
+extern "C" void ccad_core_context_info(ccad_core *core, uint32_t context,
+                                       ccad_context_info *info)
+{
+    *info = core->core.context_info(context);
+}
+
+extern "C" int32_t ccad_core_engine_info(ccad_core *core, uint32_t engine)
+{
+    return core->core.engine_info(engine);
+}
+
+extern "C" uint32_t ccad_core_atc_entries(ccad_core *core)
+{
+    return core->core.atc_entries();
+}
+
+extern "C" size_t ccad_core_page_requests(ccad_core *core,
+                                          ccad_page_request_info *out,
+                                          size_t max)
+{
+    return core->core.page_request_info({out, max});
+}

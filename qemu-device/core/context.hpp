@@ -13,16 +13,16 @@ namespace ccad {
 
 /* Where the context is as the scheduler sees it. */
 enum class Place : uint8_t {
-    idle,    /* nothing to do, or not enabled */
-    ready,   /* in the ready queue */
-    running, /* with an engine */
-    waiting, /* for the response to its page request */
-    stalled, /* for a page request to become free */
+    idle = CCAD_PLACE_IDLE,
+    ready = CCAD_PLACE_READY,
+    running = CCAD_PLACE_RUNNING,
+    waiting = CCAD_PLACE_WAITING,
+    stalled = CCAD_PLACE_STALLED,
 };
 
 struct Context {
     Context(uint32_t number, const RunEnvironment &environment)
-        : number(number), run(environment, stats)
+        : number(number), run(environment, number, stats)
     {
     }
 

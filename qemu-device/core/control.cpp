@@ -11,6 +11,10 @@ namespace ccad {
  */
 uint64_t Core::halt(Context &context, uint32_t state, uint32_t cause)
 {
+    if (cause != CCAD_CAUSE_NONE) {
+        host_.trace(CCAD_STEP_ERROR, context.number, cause, context.run.head(),
+                    context.run.tail());
+    }
     context.state = state;
     context.cause = cause;
     context.place = Place::idle;

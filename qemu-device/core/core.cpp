@@ -81,6 +81,8 @@ void Core::put_back(Work &work, bool more)
         return;
     }
     context.answer = work.answer;
+    host_.trace(CCAD_STEP_SLICE_END, context.number, more, context.run.head(),
+                context.run.tail());
     if (more || context.run.head() != context.run.tail()) {
         context.place = Place::ready;
         scheduler_.ready(&context);
@@ -129,6 +131,8 @@ void Core::ask(const Work &work, const Miss &miss)
         request = *added;
         context.place = Place::waiting;
     }
+    host_.trace(CCAD_STEP_ASK, context.number, miss.va, miss.write,
+                request.prgi);
     /* From here on the context may be with another engine already. */
     if (!host_.page_request(miss.pasid, miss.va & ~(page_size - 1), miss.write,
                             request.prgi)) {

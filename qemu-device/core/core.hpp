@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -63,6 +64,11 @@ public:
     void page_response(uint16_t prgi, ccad_response response);
     void reset();
     uint64_t stat(uint32_t stat) const;
+    uint64_t commands(uint32_t kind) const { return stats_.commands(kind); }
+    ccad_context_info context_info(uint32_t number) const;
+    int32_t engine_info(uint32_t engine) const;
+    uint32_t atc_entries() const { return atc_.entries(); }
+    size_t page_request_info(std::span<ccad_page_request_info> out) const;
 
     /* For the engines. */
     const Host &host() const { return host_; }

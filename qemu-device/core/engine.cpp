@@ -29,7 +29,10 @@ void Engine::main()
 
     core_.host().thread_enter();
     while (core_.next(work)) {
+        context_.store(static_cast<int32_t>(work.context->number),
+                       std::memory_order_relaxed);
         slice(work);
+        context_.store(-1, std::memory_order_relaxed);
     }
     core_.host().thread_leave();
 }
@@ -75,6 +78,8 @@ void Engine::slice(Work &work)
             }
             break;
         case Next::interrupt:
+            core_.host().trace(CCAD_STEP_INTERRUPT, work.context->number,
+                               vector);
             core_.host().interrupt(vector);
             break;
         case Next::idle:

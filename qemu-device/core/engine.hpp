@@ -20,6 +20,8 @@ public:
         }
     }
     Gate &gate() { return gate_; }
+    /* The context it runs, -1 for none; from any thread. */
+    int32_t context() const { return context_.load(std::memory_order_relaxed); }
 
 private:
     void main();
@@ -29,6 +31,7 @@ private:
     Core &core_;
     const uint64_t batch_; /* most bytes to translate at once */
     Gate gate_;
+    std::atomic<int32_t> context_{-1};
     std::thread thread_;
 };
 

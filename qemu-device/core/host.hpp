@@ -73,6 +73,13 @@ public:
     {
         ops_.pasid_unbind(opaque_, pasid);
     }
+    void trace(ccad_step step, uint32_t context, uint64_t a, uint64_t b = 0,
+               uint64_t c = 0) const
+    {
+        if (ops_.trace) [[unlikely]] {
+            ops_.trace(opaque_, step, context, a, b, c);
+        }
+    }
 
 private:
     ccad_host_ops ops_;

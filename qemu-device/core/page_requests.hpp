@@ -39,6 +39,15 @@ public:
     bool cancel(const PageRequest &request);
     /* Those of a PASID that goes out of use will not be answered. */
     void forget(uint32_t pasid);
+    /* Call with each one outstanding. */
+    template <typename Visit> void each(Visit visit) const
+    {
+        for (const PageRequest &slot : table_) {
+            if (slot.context) {
+                visit(slot);
+            }
+        }
+    }
     void clear();
 
 private:

@@ -104,6 +104,8 @@ Next Run::fetch()
     }
     head_.store(head + 1, std::memory_order_release);
     fruitless_ = 0;
+    env_.host.trace(CCAD_STEP_FETCH, number_, head, command_.desc.opcode,
+                    command_.desc.tag);
 
     if (command_.desc.completion % sizeof(ccad_completion)) {
         count_command();
@@ -241,6 +243,8 @@ void Run::translated(
 
     meter_of(miss_.operand).translations++;
     if (!answer) {
+        env_.host.trace(CCAD_STEP_TRANSLATE, number_, miss_.va, miss_.write,
+                        false);
         fault(CCAD_COMP_PAGE_FAULT);
         return;
     }
@@ -267,6 +271,7 @@ void Run::translated(
         }
         cursor = entry->last + 1;
     }
+    env_.host.trace(CCAD_STEP_TRANSLATE, number_, miss_.va, miss_.write, got);
     if (got) {
         need_ = Need::nothing;
     } else if (stale) {
@@ -283,6 +288,8 @@ void Run::asked(Answer answer)
 {
     Meter &meter = meter_of(miss_.operand);
 
+    env_.host.trace(CCAD_STEP_ANSWER, number_, miss_.va, miss_.write,
+                    answer == Answer::success);
     if (answer != Answer::refused) {
         meter.page_requests++;
     }
@@ -344,8 +351,10 @@ Meter &Run::meter_of(Operand operand)
 
 void Run::count_command()
 {
+    env_.host.trace(CCAD_STEP_COMPLETE, number_, command_.desc.tag,
+                    command_.status, device_ns(env_.cost, command_.meter));
     for (Stats *stats : {&stats_, &env_.device_stats}) {
-        stats->add(CCAD_STAT_COMMANDS, 1);
+        stats->count_command(command_.desc.opcode);
         stats->add(CCAD_STAT_ERRORS, command_.status != CCAD_COMP_SUCCESS);
     }
     publish();

@@ -59,8 +59,8 @@ enum class Next : uint8_t {
 
 class Run final : private Operands {
 public:
-    Run(const RunEnvironment &environment, Stats &stats)
-        : env_(environment), stats_(stats)
+    Run(const RunEnvironment &environment, uint32_t number, Stats &stats)
+        : env_(environment), number_(number), stats_(stats)
     {
     }
 
@@ -118,6 +118,7 @@ private:
     Meter &meter_of(Operand operand);
 
     const RunEnvironment &env_;
+    const uint32_t number_; /* of the context */
     Stats &stats_;
     RunConfig config_;
     std::atomic<uint32_t> head_{0};

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Statistics of a context or of the device, by CCAD_STAT_* offset. */
+/*
+ * Statistics of a context or of the device, by CCAD_STAT_* offset, and its
+ * commands by opcode.
+ */
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 
+#include "ccad_core.h"
 #include "ccad_hw.h"
 
 namespace ccad {
@@ -26,9 +31,25 @@ public:
     {
         return values_[stat / 8].load(std::memory_order_relaxed);
     }
+    void count_command(uint8_t opcode)
+    {
+        size_t kind = std::min<size_t>(opcode, commands_.size() - 1);
+
+        add(CCAD_STAT_COMMANDS, 1);
+        commands_[kind].fetch_add(1, std::memory_order_relaxed);
+    }
+    uint64_t commands(uint32_t kind) const
+    {
+        return kind < commands_.size()
+                   ? commands_[kind].load(std::memory_order_relaxed)
+                   : 0;
+    }
     void clear()
     {
         for (auto &value : values_) {
+            value.store(0, std::memory_order_relaxed);
+        }
+        for (auto &value : commands_) {
             value.store(0, std::memory_order_relaxed);
         }
     }
@@ -38,7 +59,10 @@ public:
     }
 
 private:
+    static_assert(CCAD_COMMAND_KINDS == CCAD_OP_COPY_PAGES + 2);
+
     std::array<std::atomic<uint64_t>, CCAD_STAT_COUNT> values_{};
+    std::array<std::atomic<uint64_t>, CCAD_COMMAND_KINDS> commands_{};
 };
 
 } // namespace ccad

@@ -39,6 +39,18 @@ typedef struct ccad_translation {
     bool write;
 } ccad_translation;
 
+/* A step in the life of a command: what the arguments of trace are. */
+typedef enum ccad_step {
+    CCAD_STEP_FETCH,        /* index in the stream of commands, opcode, tag */
+    CCAD_STEP_TRANSLATE,    /* address, write, granted */
+    CCAD_STEP_ASK,          /* address, write, group */
+    CCAD_STEP_ANSWER,       /* address, write, good */
+    CCAD_STEP_COMPLETE,     /* tag, status, device time of its operands */
+    CCAD_STEP_INTERRUPT,    /* vector */
+    CCAD_STEP_SLICE_END,    /* more to do, head, tail */
+    CCAD_STEP_ERROR,        /* cause, head, tail */
+} ccad_step;
+
 typedef enum ccad_response {
     CCAD_RESPONSE_SUCCESS = 0,
     CCAD_RESPONSE_INVALID = 1,
@@ -103,6 +115,12 @@ typedef struct ccad_host_ops {
      */
     bool (*pasid_bind)(void *opaque, uint32_t pasid);
     void (*pasid_unbind)(void *opaque, uint32_t pasid);
+    /*
+     * A step of a command of context; NULL if nobody wants to know.  Locks of
+     * the core may be held: it must neither call the core nor wait.
+     */
+    void (*trace)(void *opaque, ccad_step step, uint32_t context, uint64_t a,
+                  uint64_t b, uint64_t c);
 } ccad_host_ops;
 
 /* Cost model: device time of an access, see docs/specs/ccad.rst. */
@@ -184,6 +202,51 @@ void ccad_core_reset(ccad_core *core);
 
 /* One CCAD_STAT_* counter of the device. */
 uint64_t ccad_core_stat(ccad_core *core, uint32_t stat);
+
+/*
+ * Commands ended, of the device since its reset and of a context since it was
+ * enabled, by opcode; the last one is of opcodes that do not exist.
+ */
+#define CCAD_COMMAND_KINDS 15
+uint64_t ccad_core_commands(ccad_core *core, uint32_t kind);
+
+/*
+ * What registers do not tell; the rest is read from them.  Registers read in
+ * one piece have no side effects.
+ */
+typedef enum ccad_place {
+    CCAD_PLACE_IDLE,        /* nothing to do, or not enabled */
+    CCAD_PLACE_READY,       /* for an engine to become free */
+    CCAD_PLACE_RUNNING,     /* with an engine */
+    CCAD_PLACE_WAITING,     /* for the response to its page request */
+    CCAD_PLACE_STALLED,     /* for a page request to become free */
+} ccad_place;
+
+typedef struct ccad_context_info {
+    bool bound;             /* runs with pasid; else the block is not in use */
+    uint32_t pasid;
+    ccad_place place;
+    uint64_t commands[CCAD_COMMAND_KINDS];
+} ccad_context_info;
+
+void ccad_core_context_info(ccad_core *core, uint32_t context,
+                            ccad_context_info *info);
+
+/* The context that an engine runs, -1 for none. */
+int32_t ccad_core_engine_info(ccad_core *core, uint32_t engine);
+
+/* Translations that the ATC holds. */
+uint32_t ccad_core_atc_entries(ccad_core *core);
+
+typedef struct ccad_page_request_info {
+    uint32_t context;
+    uint32_t pasid;
+    uint16_t prgi;
+} ccad_page_request_info;
+
+/* The page requests outstanding, at most max of them; returns how many. */
+size_t ccad_core_page_requests(ccad_core *core, ccad_page_request_info *out,
+                               size_t max);
 
 #ifdef __cplusplus
 }

@@ -148,6 +148,13 @@ ccad_host_ops FakeHost::ops() const
             }
             host.bound_.erase(host.bound_.find(pasid));
         },
+        .trace = [](void *opaque, ccad_step step, uint32_t context,
+                    uint64_t a, uint64_t b, uint64_t c) {
+            FakeHost &host = Op::host(opaque);
+            if (host.on_trace) {
+                host.on_trace(step, context, a, b, c);
+            }
+        },
     };
 }
 

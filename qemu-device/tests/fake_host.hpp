@@ -116,6 +116,9 @@ public:
     std::function<void()> on_translated;
     std::function<void(uint64_t pa, bool write)> on_map;
     std::function<void(const char *op)> on_op;
+    /* The same, but with locks of the core held. */
+    std::function<void(ccad_step step, uint32_t context, uint64_t a,
+                       uint64_t b, uint64_t c)> on_trace;
 
     BigLock &big_lock() { return big_lock_; }
     std::atomic<bool> translations_work{true};

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the device says of itself besides its registers. */
+#include <tuple>
+
+#include "device.hpp"
+
+namespace ccad::test {
+
+namespace {
+
+using testing::ElementsAre;
+using testing::Each;
+
+class Info : public DeviceTest {
+protected:
+    ccad_context_info context(uint32_t number)
+    {
+        ccad_context_info info;
+
+        ccad_core_context_info(device.core(), number, &info);
+        return info;
+    }
+    std::vector<ccad_page_request_info> page_requests(size_t max = 512)
+    {
+        std::vector<ccad_page_request_info> out(max);
+
+        out.resize(ccad_core_page_requests(device.core(), out.data(), max));
+        return out;
+    }
+};
+
+using Step = std::tuple<ccad_step, uint64_t, uint64_t, uint64_t>;
+
+class Trace : public DeviceTest {
+protected:
+    Trace()
+    {
+        host.on_trace = [this](ccad_step step, uint32_t context, uint64_t a,
+                               uint64_t b, uint64_t c) {
+            std::lock_guard lock(mutex_);
+            EXPECT_EQ(context, 2);
+            steps_.emplace_back(step, a, b, c);
+        };
+    }
+    /* Those seen so far, but for the ends of slices. */
+    std::vector<Step> steps()
+    {
+        std::lock_guard lock(mutex_);
+        auto steps = steps_;
+
+        std::erase_if(steps, [](const Step &step) {
+            return std::get<0>(step) == CCAD_STEP_SLICE_END;
+        });
+        return steps;
+    }
+    bool sliced()
+    {
+        std::lock_guard lock(mutex_);
+        return std::ranges::any_of(steps_, [](const Step &step) {
+            return std::get<0>(step) == CCAD_STEP_SLICE_END;
+        });
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<Step> steps_;
+};
+
+TEST_F(Info, CommandsByKind)
+{
+    Queue queue = device.queue(1);
+    host.populate(pasid, dst_va, page);
+
+    queue.run(nop());
+    queue.run(nop());
+    queue.run(fill(dst_va, 64, 1));
+    for (uint8_t unknown : {CCAD_COMMAND_KINDS - 1, 0xff}) {
+        ccad_desc desc = nop();
+        desc.opcode = unknown;
+        queue.run(desc);
+    }
+
+    ccad_context_info info = context(1);
+    EXPECT_EQ(info.commands[CCAD_OP_NOP], 2);
+    EXPECT_EQ(info.commands[CCAD_OP_FILL], 1);
+    EXPECT_EQ(info.commands[CCAD_COMMAND_KINDS - 1], 2);
+    EXPECT_EQ(ccad_core_commands(device.core(), CCAD_OP_NOP), 2);
+    EXPECT_EQ(ccad_core_commands(device.core(), CCAD_COMMAND_KINDS - 1), 2);
+    EXPECT_EQ(ccad_core_commands(device.core(), CCAD_COMMAND_KINDS), 0);
+    EXPECT_THAT(context(0).commands, Each(0));
+
+    /* A context's begin anew, the device's go on until its reset. */
+    queue.disable();
+    queue.enable();
+    EXPECT_THAT(context(1).commands, Each(0));
+    EXPECT_EQ(ccad_core_commands(device.core(), CCAD_OP_NOP), 2);
+    device.reset();
+    EXPECT_EQ(ccad_core_commands(device.core(), CCAD_OP_NOP), 0);
+}
+
+TEST_F(Info, Contexts)
+{
+    EXPECT_FALSE(context(3).bound);
+    EXPECT_FALSE(context(4).bound); /* there is no such context */
+
+    Queue queue = device.queue(3, 77);
+    EXPECT_TRUE(context(3).bound);
+    EXPECT_EQ(context(3).pasid, 77);
+    EXPECT_EQ(context(3).place, CCAD_PLACE_IDLE);
+
+    /* It waits for a page, without an engine. */
+    host.serving(FakeHost::Serving::never);
+    queue.submit(fill(dst_va, 64, 1));
+    ASSERT_TRUE(eventually(
+        [&] { return context(3).place == CCAD_PLACE_WAITING; }));
+    ASSERT_TRUE(eventually([&] { return host.requests().size() == 1; }));
+    auto requests = page_requests();
+    ASSERT_EQ(requests.size(), 1);
+    EXPECT_EQ(requests[0].context, 3);
+    EXPECT_EQ(requests[0].pasid, 77);
+    EXPECT_EQ(requests[0].prgi, host.requests()[0].prgi);
+    EXPECT_EQ(page_requests(0).size(), 0);
+    for (uint32_t engine = 0; engine < 3; engine++) {
+        EXPECT_TRUE(eventually([&] {
+            return ccad_core_engine_info(device.core(), engine) == -1;
+        }));
+    }
+    host.respond(host.requests()[0], CCAD_RESPONSE_FAILURE);
+    EXPECT_TRUE(page_requests().empty());
+}
+
+TEST_F(Info, EngineAtWork)
+{
+    Queue queue = device.queue(1);
+    Barrier barrier;
+    host.populate(pasid, dst_va, page);
+    host.on_map = [&](uint64_t pa, bool write) {
+        if (write && pa == host.walk(pasid, dst_va)->pa) {
+            barrier.pass();
+        }
+    };
+    queue.submit(fill(dst_va, page, 1));
+    ASSERT_TRUE(barrier.reached());
+    EXPECT_EQ(context(1).place, CCAD_PLACE_RUNNING);
+    EXPECT_THAT((std::array{ccad_core_engine_info(device.core(), 0),
+                            ccad_core_engine_info(device.core(), 1)}),
+                testing::UnorderedElementsAre(1, -1));
+    barrier.open();
+    queue.wait(0);
+}
+
+TEST_F(Info, AtcEntries)
+{
+    EXPECT_EQ(ccad_core_atc_entries(device.core()), 0);
+    Queue queue = device.queue(0);
+    host.populate(pasid, dst_va, 3 * page);
+    queue.run(fill(dst_va, 3 * page, 1));
+    uint32_t entries = ccad_core_atc_entries(device.core());
+    EXPECT_GE(entries, 5); /* three pages, the ring and the record */
+    ccad_core_invalidate(device.core(), pasid, false, dst_va, page);
+    EXPECT_EQ(ccad_core_atc_entries(device.core()), entries - 1);
+    ccad_core_invalidate(device.core(), 0, true, 0, 0);
+    EXPECT_EQ(ccad_core_atc_entries(device.core()), 0);
+}
+
+TEST_F(Trace, LifeOfACommand)
+{
+    Queue queue = device.queue(2);
+    queue.run(nop());
+    size_t before = steps().size();
+
+    host.add_region(pasid, {dst_va, page});
+    ccad_desc desc = fill(dst_va, 64, 1);
+    desc.flags = CCAD_DESC_INTERRUPT;
+    desc.tag = 99;
+    ccad_completion record = queue.wait(queue.submit(desc));
+    ASSERT_TRUE(eventually([&] { return steps().size() == before + 7; }));
+    auto got = steps();
+    got.erase(got.begin(), got.begin() + static_cast<ptrdiff_t>(before));
+    uint64_t prgi = std::get<3>(got[2]);
+    EXPECT_THAT(
+        got,
+        ElementsAre(Step{CCAD_STEP_FETCH, 1, CCAD_OP_FILL, 99},
+                    Step{CCAD_STEP_TRANSLATE, dst_va, 1, 0},
+                    Step{CCAD_STEP_ASK, dst_va, 1, prgi},
+                    Step{CCAD_STEP_ANSWER, dst_va, 1, 1},
+                    Step{CCAD_STEP_TRANSLATE, dst_va, 1, 1},
+                    Step{CCAD_STEP_COMPLETE, 99, CCAD_COMP_SUCCESS,
+                         record.device_ns},
+                    Step{CCAD_STEP_INTERRUPT, 3, 0, 0}));
+    EXPECT_TRUE(eventually([&] { return sliced(); }));
+}
+
+TEST_F(Trace, Error)
+{
+    Queue queue = device.queue(2);
+
+    queue.db(CCAD_DB_TAIL, 100);
+    EXPECT_THAT(steps(), ElementsAre(Step{CCAD_STEP_ERROR,
+                                          CCAD_CAUSE_DOORBELL, 0, 0}));
+}
+
+} // namespace
+
+} // namespace ccad::test
