@@ -43,6 +43,9 @@ extern "C" const char *ccad_config_check(const ccad_config *config)
     if (!within(config->page_requests, 1, ccad::max_page_requests)) {
         return "page-requests must be 1 to 512";
     }
+    if (!within(config->counters, 1, 1 << 24)) {
+        return "counters must be 1 to 16777216";
+    }
     if (config->injection.lose_completion > ccad::Injection::one_million) {
         return "x-lose-completion must be 0 to 1000000";
     }
@@ -105,6 +108,35 @@ extern "C" void ccad_core_page_response(ccad_core *core, uint16_t prgi,
 extern "C" void ccad_core_reset(ccad_core *core)
 {
     core->core.reset();
+}
+
+extern "C" const char *ccad_core_poison_inject(ccad_core *core,
+                                               uint64_t offset, uint64_t len)
+{
+    try {
+        return core->core.poison().inject(offset, len);
+    } catch (const std::bad_alloc &) {
+        return "out of memory";
+    }
+}
+
+extern "C" const char *ccad_core_poison_clear(ccad_core *core,
+                                              uint64_t offset, uint64_t len)
+{
+    return core->core.poison().clear(offset, len);
+}
+
+extern "C" void ccad_core_poison_list(ccad_core *core,
+                                      void (*each)(void *arg, uint64_t offset,
+                                                   uint64_t len),
+                                      void *arg)
+{
+    const ccad::Poison &poison = core->core.poison();
+
+    for (auto range = poison.next(0); range;
+         range = poison.next(range->offset + range->len)) {
+        each(arg, range->offset, range->len);
+    }
 }
 
 extern "C" uint64_t ccad_core_stat(ccad_core *core, uint32_t stat)

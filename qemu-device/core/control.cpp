@@ -228,6 +228,8 @@ void Core::reset()
         }
         event_ = 0;
         event_mask_ = 0;
+        poison_addr_ = 0;
+        counters_.reset();
         halves_ = {};
         stats_.clear();
         std::swap(unbound, bindings_);
@@ -250,6 +252,9 @@ void Core::write_event(uint32_t value)
 {
     std::lock_guard lock(state_);
     event_ &= ~value;
+    if (value & CCAD_EVENT_POISON) {
+        poison_addr_ = 0;
+    }
 }
 
 void Core::write_event_mask(uint32_t value)
@@ -258,7 +263,8 @@ void Core::write_event_mask(uint32_t value)
     {
         std::lock_guard lock(state_);
         bool before = event_raised();
-        event_mask_ = value & CCAD_EVENT_CTX_ERROR;
+        event_mask_ = value & (CCAD_EVENT_CTX_ERROR | CCAD_EVENT_POISON |
+                               CCAD_EVENT_COUNTERS);
         raise = !before && event_raised();
     }
     if (raise) {

@@ -10,7 +10,11 @@ Core::Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque)
     : config_(config), injection_(config.injection),
       host_(ops, opaque, injection_),
       atc_(config.atc_sets, config.atc_ways),
-      environment_{host_, atc_, config_.cost, stats_, injection_},
+      poison_(config.mem_size), counters_(config.counters, config.vectors),
+      environment_{{host_, atc_, poison_, counters_},
+                   config_.cost,
+                   stats_,
+                   injection_},
       requests_(config.page_requests)
 {
     for (uint32_t i = 0; i < config.contexts; i++) {

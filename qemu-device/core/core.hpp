@@ -8,7 +8,7 @@
  *   control_      one at a time may stop, clear, enable, disable or reset
  *   a gate        an engine's, or the control gate: memory is touched
  *   state_        registers, queues, page requests, bindings
- *   the ATC's own mutex
+ *   the mutexes of the ATC, of the access counters and of poison
  *
  * A gate and state_ are never held together.  None is held when the host is
  * called, but for map, unmap and local_offset, which run under a gate (and,
@@ -78,13 +78,18 @@ public:
     void put_back(Work &work, bool more);
     void fail(const Work &work, uint32_t cause);
     void ask(const Work &work, const Miss &miss);
+    /* What came of an access; without locks or a gate held. */
+    void report(std::optional<uint64_t> poison);
+
+    /* Poison of local memory, for whoever manages the machine. */
+    Poison &poison() { return poison_; }
 
 private:
     /* registers.cpp */
     uint64_t read_global(uint32_t reg);
     uint64_t read_context(Context &context, uint32_t reg);
     uint64_t read_doorbell(Context &context, uint32_t reg);
-    void write_global(uint32_t reg, uint32_t value);
+    void write_global(uint32_t reg, uint64_t value);
     void write_context(Context &context, uint32_t reg, uint64_t value,
                        unsigned size, bool high);
     void write_doorbell(Context &context, uint32_t reg, uint32_t value);
@@ -98,6 +103,12 @@ private:
     void clear_error(Context &context);
     void write_event(uint32_t value);
     void write_event_mask(uint32_t value);
+
+    /* report.cpp; called without locks */
+    void report_poison(uint64_t offset);
+    void report_counters();
+    void control_counters(bool enable);
+    void write_counters(uint32_t reg, uint64_t value);
 
     /* With state_ held. */
     bool latchable(const RunConfig &block) const;
@@ -118,6 +129,8 @@ private:
     Injection injection_;
     const Host host_;
     Atc atc_;
+    Poison poison_;
+    Counters counters_;
     Stats stats_;
     const RunEnvironment environment_;
 
@@ -130,6 +143,7 @@ private:
     bool quit_ = false;
     uint32_t event_ = 0;
     uint32_t event_mask_ = 0;
+    uint64_t poison_addr_ = 0; /* met first since its event was cleared */
     Halves halves_;
     Scheduler scheduler_;
     PageRequests requests_;

@@ -47,6 +47,7 @@ void Engine::slice(Work &work)
         Miss miss{};
         uint32_t vector = 0;
         bool over;
+        std::optional<uint64_t> poison;
         {
             std::lock_guard lock(gate_);
             if (!core_.live(work)) {
@@ -57,6 +58,7 @@ void Engine::slice(Work &work)
                 work.answer.reset();
             }
             next = run.advance();
+            poison = run.take_poison();
             spent += step_cost + run.take_work();
             over = spent >= slice_work;
             miss = run.miss();
@@ -67,6 +69,7 @@ void Engine::slice(Work &work)
                 run.publish();
             }
         }
+        core_.report(poison);
 
         switch (next) {
         case Next::advance:

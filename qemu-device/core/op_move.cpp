@@ -39,8 +39,7 @@ Stepped step_copy(Command &command, Operands &operands)
     }
 
     uint64_t dst_va = desc.dst + command.done;
-    Window dst = operands.open(Operand::dst, dst_va,
-                               std::min(left, src.size()), true);
+    Window dst = operands.open(Operand::dst, dst_va, left, true);
     if (dst.state() != Opened::ok) {
         operands.blocked(dst, Operand::dst, dst_va, left, true);
         return Stepped::blocked;

@@ -32,6 +32,26 @@ constexpr Register global_registers[] = {
     {CCAD_REG_EVENT, 4},
     {CCAD_REG_EVENT_MASK, 4},
     {CCAD_REG_STATS, 8, CCAD_STAT_COUNT},
+    {CCAD_REG_CNT_CTRL, 4},
+    {CCAD_REG_CNT_STATUS, 4},
+    {CCAD_REG_CNT_GRANULE_SHIFT, 4},
+    {CCAD_REG_CNT_THRESHOLD, 4},
+    {CCAD_REG_CNT_BATCH, 4},
+    {CCAD_REG_CNT_VECTOR, 4},
+    {CCAD_REG_CNT_RING, 8},
+    {CCAD_REG_CNT_RING_SHIFT, 4},
+    {CCAD_REG_CNT_HEAD, 4},
+    {CCAD_REG_CNT_TAIL, 4},
+    {CCAD_REG_CNT_LOST, 8},
+    {CCAD_REG_CNT_PASID, 4},
+    {CCAD_REG_CNT_VA, 8},
+    {CCAD_REG_CNT_CMD, 4},
+    {CCAD_REG_CNT_READ_LOCAL, 8},
+    {CCAD_REG_CNT_READ_SYSTEM, 8},
+    {CCAD_REG_CNT_WRITE_LOCAL, 8},
+    {CCAD_REG_CNT_WRITE_SYSTEM, 8},
+    {CCAD_REG_POISON_ADDR, 8},
+    {CCAD_REG_POISON_LINES, 8},
 };
 
 constexpr Register context_registers[] = {
@@ -115,6 +135,13 @@ Area area_of(uint64_t offset, uint32_t contexts)
     return {{}, Area::hole, 0, static_cast<uint32_t>(offset % 8)};
 }
 
+/* A 64-bit register after a write of its half. */
+constexpr uint64_t merge(uint64_t before, uint64_t half, bool high)
+{
+    return high ? (before & UINT32_MAX) | half << 32
+                : (before & ~uint64_t{UINT32_MAX}) | (half & UINT32_MAX);
+}
+
 } // namespace
 
 uint64_t Core::read(uint64_t offset, unsigned size)
@@ -163,7 +190,11 @@ void Core::write(uint64_t offset, uint64_t value, unsigned size)
     bool high = decoded->part == Part::high;
     switch (area.kind) {
     case Area::global:
-        write_global(decoded->reg, static_cast<uint32_t>(value));
+        if (decoded->part != Part::all) {
+            std::lock_guard lock(state_);
+            value = merge(read_global(decoded->reg), value, high);
+        }
+        write_global(decoded->reg, value);
         break;
     case Area::context:
         write_context(*contexts_[area.number], decoded->reg, value, size,
@@ -188,7 +219,8 @@ uint64_t Core::read_global(uint32_t reg)
     case CCAD_REG_CAPS:
         return uint64_t{config_.contexts} << CCAD_CAPS_CONTEXTS_SHIFT |
                uint64_t{config_.engines} << CCAD_CAPS_ENGINES_SHIFT |
-               uint64_t{CCAD_RING_SHIFT_MAX} << CCAD_CAPS_RING_SHIFT;
+               uint64_t{CCAD_RING_SHIFT_MAX} << CCAD_CAPS_RING_SHIFT |
+               uint64_t{config_.counters} << CCAD_CAPS_COUNTERS_SHIFT;
     case CCAD_REG_OPCODES:
         return opcode_mask();
     case CCAD_REG_CTRL:
@@ -201,8 +233,13 @@ uint64_t Core::read_global(uint32_t reg)
         return event_;
     case CCAD_REG_EVENT_MASK:
         return event_mask_;
+    case CCAD_REG_POISON_ADDR:
+        return poison_addr_;
+    case CCAD_REG_POISON_LINES:
+        return poison_.lines();
     default:
-        return stats_.get(reg - CCAD_REG_STATS);
+        return reg < CCAD_REG_CNT_CTRL ? stats_.get(reg - CCAD_REG_STATS)
+                                       : counters_.read(reg);
     }
 }
 
@@ -250,17 +287,24 @@ uint64_t Core::context_stat(const Context &context, uint32_t stat) const
     return context.stats.get(stat);
 }
 
-void Core::write_global(uint32_t reg, uint32_t value)
+void Core::write_global(uint32_t reg, uint64_t value)
 {
+    const auto word = static_cast<uint32_t>(value);
+
     switch (reg) {
     case CCAD_REG_CTRL:
-        control(value);
+        control(word);
         break;
     case CCAD_REG_EVENT:
-        write_event(value);
+        write_event(word);
         break;
     case CCAD_REG_EVENT_MASK:
-        write_event_mask(value);
+        write_event_mask(word);
+        break;
+    default:
+        if (reg >= CCAD_REG_CNT_CTRL && reg < CCAD_REG_POISON_ADDR) {
+            write_counters(reg, value);
+        }
         break;
     }
 }
@@ -291,14 +335,7 @@ void Core::write_context(Context &context, uint32_t reg, uint64_t value,
         block.vector = static_cast<uint32_t>(value);
         break;
     case CCAD_CTX_RING:
-        if (size == 8) {
-            block.ring = value;
-        } else if (high) {
-            block.ring = (block.ring & UINT32_MAX) | value << 32;
-        } else {
-            block.ring = (block.ring & ~uint64_t{UINT32_MAX}) |
-                         (value & UINT32_MAX);
-        }
+        block.ring = size == 8 ? value : merge(block.ring, value, high);
         break;
     case CCAD_CTX_RING_SHIFT:
         block.shift = static_cast<uint32_t>(value);

@@ -104,6 +104,7 @@ Next Run::fetch()
     }
     head_.store(head + 1, std::memory_order_release);
     fruitless_ = 0;
+    cursors_ = {};
     env_.host.trace(CCAD_STEP_FETCH, number_, head, command_.desc.opcode,
                     command_.desc.tag);
 
@@ -126,6 +127,9 @@ Next Run::execute()
     Stepped stepped =
         find_opcode(command_.desc.opcode)->step(command_, *this);
 
+    if (!due_.empty()) {
+        post_counters();
+    }
     if (command_.done != before) {
         work_ += command_.done - before;
         fruitless_ = 0;
@@ -219,20 +223,47 @@ void Run::fault(uint8_t status)
 
 Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write)
 {
-    return Window(env_.host, env_.atc, config_.pasid,
-                  held_[static_cast<unsigned>(operand)], meter_of(operand), va,
-                  len, write);
+    auto index = static_cast<unsigned>(operand);
+    bool counts = env_.counters.on() && of_command(operand);
+
+    return Window(env_, config_.pasid, held_[index], cursors_[index],
+                  meter_of(operand), counts ? &due_ : nullptr, va, len, write);
 }
 
 void Run::blocked(const Window &window, Operand operand, uint64_t va,
                   uint64_t len, bool write)
 {
     miss_ = {operand, write, config_.pasid, va, len};
-    if (window.state() == Opened::miss) {
+    switch (window.state()) {
+    case Opened::miss:
         need_ = Need::translation;
-    } else {
+        break;
+    case Opened::poison:
+        poison_ = window.local_offset();
+        fault(CCAD_COMP_POISON);
+        break;
+    default:
         fault(CCAD_COMP_BUS_ERROR);
+        break;
     }
+}
+
+/* Granules reached the threshold in the step that has just been made. */
+void Run::post_counters()
+{
+    for (ccad_counter_record &record : due_) {
+        record.clock = clock();
+    }
+    env_.counters.post(due_);
+    due_.clear();
+}
+
+/* Device time of the context. */
+uint64_t Run::clock() const
+{
+    return stats_.get(CCAD_STAT_DEVICE_NS) - published_ns_ +
+           device_ns(env_.cost, command_.meter) +
+           device_ns(env_.cost, overhead_);
 }
 
 void Run::translated(

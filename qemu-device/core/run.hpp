@@ -36,9 +36,7 @@ struct RunConfig {
 };
 
 /* What of the device a run reaches. */
-struct RunEnvironment {
-    const Host &host;
-    Atc &atc;
+struct RunEnvironment : Memory {
     const ccad_cost &cost;
     Stats &device_stats;
     Injection &injection;
@@ -79,6 +77,12 @@ public:
     /* Bytes processed since the last call, for the scheduler. */
     uint64_t take_work() { return std::exchange(work_, 0); }
 
+    /* Where in local memory a command met poison since the last call. */
+    std::optional<uint64_t> take_poison()
+    {
+        return std::exchange(poison_, std::nullopt);
+    }
+
     /* Bring the statistics up to date. */
     void publish();
 
@@ -115,6 +119,8 @@ private:
     bool write_record(Window &window);
     bool write_last_record();
     void count_command();
+    void post_counters();
+    uint64_t clock() const;
     Meter &meter_of(Operand operand);
 
     const RunEnvironment &env_;
@@ -132,6 +138,9 @@ private:
     Meter published_; /* of both, what the statistics hold already */
     uint64_t published_ns_ = 0;
     std::array<Held, operand_count> held_{};
+    std::array<Cursor, operand_count> cursors_{};
+    CounterRecords due_; /* of the step in progress */
+    std::optional<uint64_t> poison_;
     Miss miss_{};
     uint64_t work_ = 0;
     unsigned fruitless_ = 0; /* page requests granted without progress */

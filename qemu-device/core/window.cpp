@@ -27,11 +27,13 @@ bool resolve(Atc &atc, uint32_t pasid, Held &held, uint64_t va, bool write)
 
 } // namespace
 
-Window::Window(const Host &host, Atc &atc, uint32_t pasid, Held &held,
-               Meter &meter, uint64_t va, uint64_t len, bool write)
-    : host_(host), held_(held), meter_(meter), write_(write)
+Window::Window(const Memory &memory, uint32_t pasid, Held &held,
+               Cursor &cursor, Meter &meter, CounterRecords *due, uint64_t va,
+               uint64_t len, bool write)
+    : memory_(memory), pasid_(pasid), held_(held), cursor_(cursor),
+      meter_(meter), due_(due), va_(va), write_(write)
 {
-    if (!resolve(atc, pasid, held, va, write)) {
+    if (!resolve(memory.atc, pasid, held, va, write)) {
         state_ = Opened::miss;
         return;
     }
@@ -42,27 +44,77 @@ Window::Window(const Host &host, Atc &atc, uint32_t pasid, Held &held,
         std::min({len - 1, max_access - 1, held.entry.last - va}) + 1;
 
     size_ = wanted;
-    data_ = host.map(pa, &size_, write);
+    data_ = memory.host.map(pa, &size_, write);
     if (!data_ || !size_) {
         state_ = Opened::bus_error;
+    } else {
+        size_ = std::min(size_, wanted);
+        local_ = memory.host.local_offset(pa, &offset_);
+        if (local_ && memory.poison.any()) {
+            size_ = sound(len);
+            state_ = size_ ? Opened::ok : Opened::poison;
+        }
+    }
+    if (state_ != Opened::ok) {
         if (data_) {
-            host.unmap(data_, 0, write);
+            memory.host.unmap(data_, 0, write);
             data_ = nullptr;
         }
         size_ = 0;
-        return;
     }
-    size_ = std::min(size_, wanted);
-    uint64_t offset;
-    local_ = host.local_offset(pa, &offset);
-    state_ = Opened::ok;
 }
 
 Window::~Window()
 {
     if (data_) {
-        host_.unmap(data_, used_, write_);
+        memory_.host.unmap(data_, used_, write_);
     }
+}
+
+/* Whether the line with byte at of the window is. */
+bool Window::poisoned(uint64_t at) const
+{
+    return !memory_.poison.clean(offset_ + at, 1);
+}
+
+/* How much of the window can be used, of an operand with len bytes left. */
+uint64_t Window::sound(uint64_t len) const
+{
+    constexpr uint64_t line = Poison::line;
+
+    if (!write_) {
+        return memory_.poison.clean(offset_, size_);
+    }
+
+    /* Lines written in part are those it begins and ends in, if any. */
+    const uint64_t head = va_ % line;
+    const uint64_t tail = (head + len) % line;
+    if (((head && !rewrites()) || head + len < line) && poisoned(0)) {
+        return 0;
+    }
+    if (tail && tail < len && len - tail < size_ && poisoned(len - tail)) {
+        return len - tail;
+    }
+    return size_;
+}
+
+/*
+ * Lines written in full are clean; whether the last one, written in part so
+ * far, can still be.
+ */
+bool Window::rewrite(uint64_t bytes)
+{
+    constexpr uint64_t line = Poison::line;
+    const uint64_t head = va_ % line;
+    const uint64_t first = head && !rewrites() ? offset_ + line - head
+                                               : offset_ - head;
+    const uint64_t end = offset_ + bytes - (va_ + bytes) % line;
+
+    if (first < end) {
+        memory_.poison.clear(first, end - first);
+    }
+    return first <= end && end < offset_ + bytes &&
+           poisoned(end > offset_ ? end - offset_ : 0);
 }
 
 void Window::use(uint64_t bytes)
@@ -74,6 +126,13 @@ void Window::use(uint64_t bytes)
     } else {
         meter_.atc_hits++;
     }
+    if (due_) {
+        memory_.counters.count(
+            {pasid_, va_, bytes, local_, write_, continues()}, *due_);
+    }
+    cursor_.rewriting =
+        write_ && local_ && memory_.poison.any() && rewrite(bytes);
+    cursor_.end = va_ + bytes;
 }
 
 } // namespace ccad

@@ -8,6 +8,9 @@
  * Each operand keeps the translation it used last besides the ATC.  So a
  * command makes progress however small the ATC is, and several accesses to
  * one page need no lookup; the ATC's generation decides whether it is good.
+ *
+ * Poison ends a window before the line that it is in.  A line that the command
+ * writes in full, be it in two windows, is clean afterwards.
  */
 #pragma once
 
@@ -15,7 +18,9 @@
 
 #include "atc.hpp"
 #include "cost.hpp"
+#include "counters.hpp"
 #include "host.hpp"
+#include "poison.hpp"
 
 namespace ccad {
 
@@ -36,6 +41,20 @@ struct Held {
     bool asked = false; /* not used since the host gave it: no ATC hit */
 };
 
+/* Where the last access of an operand ended; begins anew with each command. */
+struct Cursor {
+    uint64_t end = 0;
+    bool rewriting = false; /* there, within a poisoned line, from its start */
+};
+
+/* What of the device every access meets. */
+struct Memory {
+    const Host &host;
+    Atc &atc;
+    Poison &poison;
+    Counters &counters;
+};
+
 /* A translation that is missing: what to ask the host for. */
 struct Miss {
     Operand operand;
@@ -45,16 +64,19 @@ struct Miss {
     uint64_t len; /* of the rest of the operand */
 };
 
-enum class Opened : uint8_t { ok, miss, bus_error };
+enum class Opened : uint8_t { ok, miss, bus_error, poison };
 
 class Window {
 public:
     /*
      * Open at most len bytes at va for one access, with the engine's gate
-     * held; held is the operand's translation and meter who pays.
+     * held; held is the operand's translation and meter who pays.  len is all
+     * that is left of the operand: a line that it ends in is not written in
+     * full.  Granules that reach the threshold go to due; null: no counting.
      */
-    Window(const Host &host, Atc &atc, uint32_t pasid, Held &held,
-           Meter &meter, uint64_t va, uint64_t len, bool write);
+    Window(const Memory &memory, uint32_t pasid, Held &held, Cursor &cursor,
+           Meter &meter, CounterRecords *due, uint64_t va, uint64_t len,
+           bool write);
     ~Window();
     Window(const Window &) = delete;
     Window &operator=(const Window &) = delete;
@@ -62,20 +84,36 @@ public:
     Opened state() const { return state_; }
     uint8_t *data() const { return static_cast<uint8_t *>(data_); }
     uint64_t size() const { return size_; }
+    /* Where in local memory it begins, if it does. */
+    uint64_t local_offset() const { return offset_; }
 
-    /* Charge the access; once, and only if it takes place. */
+    /* Charge and count the access; once, and only if it takes place. */
     void use(uint64_t bytes);
 
 private:
-    const Host &host_;
+    bool poisoned(uint64_t at) const;
+    bool continues() const
+    {
+        return va_ % Poison::line && va_ == cursor_.end;
+    }
+    bool rewrites() const { return continues() && cursor_.rewriting; }
+    uint64_t sound(uint64_t len) const;
+    bool rewrite(uint64_t bytes);
+
+    const Memory &memory_;
+    const uint32_t pasid_;
     Held &held_;
+    Cursor &cursor_;
     Meter &meter_;
+    CounterRecords *const due_;
+    const uint64_t va_;
+    const bool write_;
     void *data_ = nullptr;
     uint64_t size_ = 0;
     uint64_t used_ = 0;
-    Opened state_;
-    bool write_;
+    Opened state_ = Opened::ok;
     bool local_ = false;
+    uint64_t offset_ = 0;
 };
 
 } // namespace ccad

@@ -150,6 +150,7 @@ typedef struct ccad_config {
     uint32_t atc_ways;              /* 1..64 */
     uint32_t vectors;               /* MSI-X vectors */
     uint32_t page_requests;         /* most outstanding page requests, 1..512 */
+    uint32_t counters;              /* granules with a counter, 1..2^24 */
     uint64_t mem_size;              /* bytes of local memory, 0: none */
     ccad_cost cost;
     ccad_injection injection;
@@ -199,6 +200,22 @@ void ccad_core_page_response(ccad_core *core, uint16_t prgi,
  * behalf of what ran before, and outstanding page requests are forgotten.
  */
 void ccad_core_reset(ccad_core *core);
+
+/*
+ * Poison the lines of CCAD_POISON_LINE bytes that [offset, offset + len) of
+ * local memory touches, or clear their poison.  NULL, or one static phrase
+ * that says what is wrong.  Poison stays at a reset: when local memory loses
+ * its contents, the host clears all of it.
+ */
+const char *ccad_core_poison_inject(ccad_core *core, uint64_t offset,
+                                    uint64_t len);
+const char *ccad_core_poison_clear(ccad_core *core, uint64_t offset,
+                                   uint64_t len);
+/* Call each with every poisoned range, whole lines, in ascending order. */
+void ccad_core_poison_list(ccad_core *core,
+                           void (*each)(void *arg, uint64_t offset,
+                                        uint64_t len),
+                           void *arg);
 
 /* One CCAD_STAT_* counter of the device. */
 uint64_t ccad_core_stat(ccad_core *core, uint32_t stat);

@@ -72,6 +72,8 @@
 #define   CCAD_CAPS_ENGINES_MASK	0xff
 #define   CCAD_CAPS_RING_SHIFT		24	/* 8 bits: log2 of the longest ring */
 #define   CCAD_CAPS_RING_MASK		0xff
+#define   CCAD_CAPS_COUNTERS_SHIFT	32	/* 32 bits: granules counted at once */
+#define   CCAD_CAPS_COUNTERS_MASK	0xffffffff
 #define CCAD_REG_OPCODES		0x010	/* RO u64, bit n: opcode n works */
 #define CCAD_REG_CTRL			0x018	/* RW u32 */
 #define   CCAD_CTRL_ENABLE		0x1	/* engines may run */
@@ -120,8 +122,11 @@
 #define CCAD_REG_CNT_GRANULE_SHIFT	0x208	/* RW u32, log2 of the granule's bytes */
 #define CCAD_GRANULE_SHIFT_MIN		12
 #define CCAD_GRANULE_SHIFT_MAX		21
+#define CCAD_GRANULE_SHIFT_DEFAULT	21	/* after reset, and in the DVSEC */
 #define CCAD_REG_CNT_THRESHOLD		0x20c	/* RW u32, accesses for a notification, 0: none */
+#define CCAD_CNT_THRESHOLD_DEFAULT	256	/* after reset */
 #define CCAD_REG_CNT_BATCH		0x210	/* RW u32, unread notifications that interrupt */
+#define CCAD_CNT_BATCH_DEFAULT		256	/* after reset */
 #define CCAD_REG_CNT_VECTOR		0x214	/* RW u32, MSI-X vector of notifications */
 #define CCAD_REG_CNT_RING		0x218	/* RW u64, bus address, page aligned */
 #define CCAD_REG_CNT_RING_SHIFT		0x220	/* RW u32, log2 of records in the ring */

@@ -27,8 +27,7 @@ static void ccad_dvsec_init(CcadState *s)
                  CCAD_DVSEC_REVISION << 16 | CCAD_DVSEC_LENGTH << 20);
     pci_set_word(cap + PCI_DVSEC_HEADER2, CCAD_DVSEC_ID);
     pci_set_word(cap + CCAD_DVSEC_FLAGS, flags);
-    /* 0: this revision of the device has no access counters. */
-    pci_set_long(cap + CCAD_DVSEC_GRANULE_SHIFT, 0);
+    pci_set_long(cap + CCAD_DVSEC_GRANULE_SHIFT, CCAD_GRANULE_SHIFT_DEFAULT);
     pci_set_quad(cap + CCAD_DVSEC_MEM_SIZE, s->config.mem_size);
     pci_set_long(cap + CCAD_DVSEC_LATENCY_NS, s->config.cost.local_latency_ns);
     pci_set_long(cap + CCAD_DVSEC_BANDWIDTH_MBPS, s->config.cost.local_mbps);

@@ -205,7 +205,7 @@ static void check_dvsec(const char *options, uint16_t flags, uint32_t latency,
                     CCAD_DVSEC_ID);
     g_assert_cmphex(ext_read(c.dev, cap + CCAD_DVSEC_FLAGS, 2), ==, flags);
     g_assert_cmpuint(ext_read(c.dev, cap + CCAD_DVSEC_GRANULE_SHIFT, 4), ==,
-                     0);
+                     CCAD_GRANULE_SHIFT_DEFAULT);
     g_assert_cmphex(ext_read(c.dev, cap + CCAD_DVSEC_MEM_SIZE, 8), ==,
                     CCAD_LOCAL_SIZE);
     g_assert_cmpuint(ext_read(c.dev, cap + CCAD_DVSEC_LATENCY_NS, 4), ==,

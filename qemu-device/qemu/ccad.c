@@ -117,8 +117,8 @@ static void ccad_realize(PCIDevice *pdev, Error **errp)
 {
     CcadState *s = CCAD(pdev);
 
-    /* One vector for events, one for each context. */
-    s->config.vectors = MIN(s->config.contexts, CCAD_MAX_CONTEXTS) + 1;
+    /* One vector for events, one for each context, one for the counters. */
+    s->config.vectors = MIN(s->config.contexts, CCAD_MAX_CONTEXTS) + 2;
     if (!ccad_check(s, errp)) {
         return;
     }
@@ -187,6 +187,7 @@ static void ccad_lose_memory(CcadState *s)
     if (ram_block_discard_range(s->mem->ram_block, 0, size)) {
         memset(ptr, 0, size);
     }
+    ccad_core_poison_clear(s->core, 0, size);
     /* Marks it dirty, drops code translated from it and a reference. */
     memory_region_ref(s->mem);
     address_space_unmap(&address_space_memory, ptr, size, true, size);
@@ -222,6 +223,7 @@ static const Property ccad_properties[] = {
     DEFINE_PROP_UINT32("atc-sets", CcadState, config.atc_sets, 64),
     DEFINE_PROP_UINT32("atc-ways", CcadState, config.atc_ways, 4),
     DEFINE_PROP_UINT32("page-requests", CcadState, config.page_requests, 32),
+    DEFINE_PROP_UINT32("counters", CcadState, config.counters, 65536),
     DEFINE_PROP_UINT32("proximity-domain", CcadState, proximity_domain,
                        CCAD_DVSEC_PXM_NONE),
     DEFINE_PROP_UINT32("local-latency-ns", CcadState,
@@ -255,6 +257,8 @@ static const struct {
     { "atc-sets", "Sets of the address translation cache, a power of two" },
     { "atc-ways", "Entries in each set of the address translation cache" },
     { "page-requests", "Most page requests outstanding, 1 to 512" },
+    { "counters", "Granules that the access counters count at once, 1 to "
+                  "16777216" },
     { "proximity-domain", "NUMA node of the local memory, given to the guest "
                           "in the DVSEC (none: 0xffffffff)" },
     { "local-latency-ns", "Device time of an access to local memory" },

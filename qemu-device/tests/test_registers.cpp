@@ -24,7 +24,8 @@ TEST_F(Registers, Identity)
     EXPECT_EQ(device.read(CCAD_REG_MEM_SIZE), FakeHost::local_size);
     EXPECT_EQ(device.read(CCAD_REG_CAPS),
               4u << CCAD_CAPS_CONTEXTS_SHIFT | 2u << CCAD_CAPS_ENGINES_SHIFT |
-                  CCAD_RING_SHIFT_MAX << CCAD_CAPS_RING_SHIFT);
+                  CCAD_RING_SHIFT_MAX << CCAD_CAPS_RING_SHIFT |
+                  uint64_t{1024} << CCAD_CAPS_COUNTERS_SHIFT);
     EXPECT_EQ(device.read(CCAD_REG_OPCODES),
               1 << CCAD_OP_NOP | 1 << CCAD_OP_FENCE | 1 << CCAD_OP_COPY |
                   1 << CCAD_OP_FILL | 1 << CCAD_OP_CRC32C);
@@ -178,7 +179,8 @@ TEST_F(Registers, ReservedBitsReadZero)
     device.write(CCAD_CTX(0) + CCAD_CTX_PASID, 0xffffffff);
     EXPECT_EQ(device.read(CCAD_CTX(0) + CCAD_CTX_PASID, 4), CCAD_PASID_MAX);
     device.write(CCAD_REG_EVENT_MASK, 0xffffffff);
-    EXPECT_EQ(device.read(CCAD_REG_EVENT_MASK, 4), CCAD_EVENT_CTX_ERROR);
+    EXPECT_EQ(device.read(CCAD_REG_EVENT_MASK, 4),
+              CCAD_EVENT_CTX_ERROR | CCAD_EVENT_POISON | CCAD_EVENT_COUNTERS);
     device.write(CCAD_REG_CTRL, ~CCAD_CTRL_RESET & 0xffffffff);
     EXPECT_EQ(device.read(CCAD_REG_CTRL, 4), CCAD_CTRL_ENABLE);
     EXPECT_EQ(device.read(CCAD_DOORBELL(0) + CCAD_DB_CLEAR, 4), 0);
@@ -284,6 +286,7 @@ TEST(Config, IsAcceptedWithinItsLimits)
     config.atc_sets = 65536;
     config.atc_ways = 64;
     config.page_requests = 512;
+    config.counters = 1 << 24;
     EXPECT_EQ(ccad_config_check(&config), nullptr);
 }
 
@@ -318,7 +321,9 @@ INSTANTIATE_TEST_SUITE_P(
         std::tuple{&ccad_config::atc_ways, 65u, "atc-ways"},
         std::tuple{&ccad_config::vectors, 0u, "vectors"},
         std::tuple{&ccad_config::page_requests, 0u, "page-requests"},
-        std::tuple{&ccad_config::page_requests, 513u, "page-requests"}));
+        std::tuple{&ccad_config::page_requests, 513u, "page-requests"},
+        std::tuple{&ccad_config::counters, 0u, "counters"},
+        std::tuple{&ccad_config::counters, (1u << 24) + 1, "counters"}));
 
 TEST(Config, EnginesEnterAndLeave)
 {

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What engines report besides completions: access counters and poison. */
+#include "core.hpp"
+
+namespace ccad {
+
+void Core::report(std::optional<uint64_t> poison)
+{
+    if (poison) {
+        report_poison(*poison & ~(Poison::line - 1));
+    }
+    if (counters_.take_news()) {
+        report_counters();
+    }
+}
+
+void Core::report_poison(uint64_t offset)
+{
+    bool raise;
+    {
+        std::lock_guard lock(state_);
+        if (!(event_ & CCAD_EVENT_POISON)) {
+            poison_addr_ = offset;
+        }
+        raise = set_event(CCAD_EVENT_POISON);
+    }
+    host_.error(CCAD_ERROR_POISON, offset);
+    if (raise) {
+        host_.interrupt(CCAD_VECTOR_EVENT);
+    }
+}
+
+void Core::report_counters()
+{
+    bool raise = false;
+
+    host_.locked([this] { counters_.deliver(host_); });
+    {
+        std::lock_guard lock(state_);
+        if (counters_.take_event()) {
+            raise = set_event(CCAD_EVENT_COUNTERS);
+        }
+    }
+    if (raise) {
+        host_.interrupt(CCAD_VECTOR_EVENT);
+    }
+}
+
+void Core::control_counters(bool enable)
+{
+    {
+        std::lock_guard control(control_);
+        if (enable == counters_.on()) {
+            return;
+        }
+        if (enable) {
+            counters_.start();
+        } else {
+            counters_.stop();
+            /* Nobody counts any more, and what was due is queued. */
+            drain();
+        }
+    }
+    report_counters();
+}
+
+void Core::write_counters(uint32_t reg, uint64_t value)
+{
+    if (reg == CCAD_REG_CNT_CTRL) {
+        control_counters(value & CCAD_CNT_ENABLE);
+        return;
+    }
+    if (reg == CCAD_REG_CNT_CMD && value == CCAD_CNT_CMD_FLUSH) {
+        report_counters();
+    }
+    if (auto vector = counters_.write(reg, value)) {
+        host_.interrupt(*vector);
+    }
+    if (counters_.take_news()) {
+        report_counters();
+    }
+}
+
+} // namespace ccad
