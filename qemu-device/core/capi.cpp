@@ -46,6 +46,16 @@ extern "C" const char *ccad_config_check(const ccad_config *config)
     if (!within(config->counters, 1, 1 << 24)) {
         return "counters must be 1 to 16777216";
     }
+    if (!config->slice_ns) {
+        return "time-slice-ns must not be 0";
+    }
+    const ccad_cost &cost = config->cost;
+    if (config->ordered &&
+        !((cost.local_latency_ns || cost.local_mbps) &&
+          (cost.system_latency_ns || cost.system_mbps))) {
+        return "ordered needs a latency or a bandwidth of local memory and one "
+               "of system memory";
+    }
     if (config->injection.lose_completion > ccad::Injection::one_million) {
         return "x-lose-completion must be 0 to 1000000";
     }
@@ -97,6 +107,16 @@ extern "C" void ccad_core_invalidate(ccad_core *core, uint32_t pasid,
                                      bool global, uint64_t va, uint64_t len)
 {
     core->core.invalidate(pasid, global, va, len);
+}
+
+extern "C" void ccad_core_timer(ccad_core *core)
+{
+    core->core.timer();
+}
+
+extern "C" bool ccad_core_hang(ccad_core *core, uint32_t context)
+{
+    return core->core.hang(context);
 }
 
 extern "C" void ccad_core_page_response(ccad_core *core, uint16_t prgi,

@@ -22,6 +22,8 @@ struct Command {
     uint64_t done = 0;  /* bytes of the operands */
     uint64_t value = 0; /* result so far */
     Meter meter;
+    Charge charged;      /* of the meter, on the clock already */
+    uint64_t waited = 0; /* nanoseconds, for memory that others used */
     uint8_t status = CCAD_COMP_NONE;
     uint8_t access = 0;
     uint64_t fault_addr = 0;

@@ -2,23 +2,16 @@
 /* One context: its registers, its state, and the run of its commands. */
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
 
 #include "halves.hpp"
 #include "run.hpp"
+#include "scheduler.hpp"
 
 namespace ccad {
-
-/* Where the context is as the scheduler sees it. */
-enum class Place : uint8_t {
-    idle = CCAD_PLACE_IDLE,
-    ready = CCAD_PLACE_READY,
-    running = CCAD_PLACE_RUNNING,
-    waiting = CCAD_PLACE_WAITING,
-    stalled = CCAD_PLACE_STALLED,
-};
 
 struct Context {
     Context(uint32_t number, const RunEnvironment &environment)
@@ -36,7 +29,7 @@ struct Context {
     Halves halves;
 
     /* Scheduling; state lock. */
-    Place place = Place::idle;
+    Schedule schedule;
     std::optional<Answer> answer; /* to the run's page request */
 
     /* Counted in the binding of its PASID; state lock. */
@@ -56,6 +49,29 @@ struct Context {
     {
         return state | cause << CCAD_CTX_CAUSE_SHIFT;
     }
+};
+
+/* A context in the hands of an engine. */
+struct Work {
+    Context *context = nullptr;
+    uint64_t epoch = 0;
+    std::optional<Answer> answer; /* not yet told to the run */
+    uint64_t slice = 0;           /* most service */
+    uint64_t until = UINT64_MAX;  /* position where another's turn comes */
+    uint64_t clock = 0;           /* of the context when it was taken */
+    uint64_t steps = 0;           /* since */
+
+    /* Device time; where accesses cost next to nothing, steps count. */
+    uint64_t service() const
+    {
+        return std::max(context->run.clock() - clock, steps * least_step_ns);
+    }
+    bool over() const
+    {
+        return service() >= slice || context->run.position() >= until;
+    }
+
+    static constexpr uint64_t least_step_ns = 32;
 };
 
 } // namespace ccad

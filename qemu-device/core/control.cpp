@@ -17,9 +17,9 @@ uint64_t Core::halt(Context &context, uint32_t state, uint32_t cause)
     }
     context.state = state;
     context.cause = cause;
-    context.place = Place::idle;
     context.answer.reset();
-    scheduler_.remove(&context);
+    scheduler_.move(context, Place::idle);
+    kick(); /* it may have kept others back */
     return context.epoch.fetch_add(1, std::memory_order_acq_rel) + 1;
 }
 
@@ -27,15 +27,20 @@ uint64_t Core::halt(Context &context, uint32_t state, uint32_t cause)
 void Core::seize(Context &context, bool record)
 {
     drain();
-    std::lock_guard lock(control_gate_);
-    context.run.abort(record);
+    {
+        std::lock_guard lock(control_gate_);
+        context.run.abort(record);
+    }
+    std::lock_guard lock(state_);
+    scheduler_.advance_clock(context);
 }
 
 bool Core::latchable(const RunConfig &block) const
 {
     if (block.shift < CCAD_RING_SHIFT_MIN ||
         block.shift > CCAD_RING_SHIFT_MAX || block.ring % page_size ||
-        block.vector >= config_.vectors) {
+        block.vector >= config_.vectors ||
+        block.priority > CCAD_PRIORITY_MAX) {
         return false;
     }
     return !wraps(block.ring, sizeof(ccad_desc) << block.shift);
@@ -134,7 +139,7 @@ void Core::doorbell(Context &context, uint32_t tail)
         }
         if (tail - run.head() <= uint32_t{1} << run.config().shift) {
             run.set_tail(tail);
-            if (context.place == Place::idle && run.head() != tail) {
+            if (context.schedule.place == Place::idle && run.head() != tail) {
                 make_ready(context);
             }
             return;
@@ -217,9 +222,16 @@ void Core::reset()
             for (auto &context : contexts_) {
                 context->run.start({});
             }
+            timeline_ = {};
         }
         std::lock_guard lock(state_);
+        scheduler_.reset();
+        if (alarm_ != UINT64_MAX) {
+            alarm_ = UINT64_MAX;
+            host_.set_timer(alarm_);
+        }
         for (auto &context : contexts_) {
+            context->schedule = {};
             context->ctrl = 0;
             context->block = {};
             context->halves = {};

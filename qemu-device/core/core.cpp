@@ -2,6 +2,8 @@
 /* Birth and death, scheduling, invalidation and page requests. */
 #include "core.hpp"
 
+#include <utility>
+
 #include "engine.hpp"
 
 namespace ccad {
@@ -13,8 +15,10 @@ Core::Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque)
       poison_(config.mem_size), counters_(config.counters, config.vectors),
       environment_{{host_, atc_, poison_, counters_},
                    config_.cost,
+                   config.ordered ? &timeline_ : nullptr,
                    stats_,
                    injection_},
+      scheduler_(config.ordered, config.slice_ns),
       requests_(config.page_requests)
 {
     for (uint32_t i = 0; i < config.contexts; i++) {
@@ -56,17 +60,16 @@ bool Core::next(Work &work)
     std::unique_lock lock(state_);
 
     work_.wait(lock, [this] {
-        return quit_ || (running_ && scheduler_.any_ready());
+        return quit_ || (running_ && scheduler_.runnable());
     });
     if (quit_) {
         return false;
     }
 
-    Context &context = *scheduler_.next_ready();
-    context.place = Place::running;
-    work = {&context, context.epoch.load(std::memory_order_relaxed),
-            context.answer};
-    context.answer.reset();
+    work = scheduler_.take();
+    Context &context = *work.context;
+    work.epoch = context.epoch.load(std::memory_order_relaxed);
+    work.answer = std::exchange(context.answer, std::nullopt);
     return true;
 }
 
@@ -76,23 +79,33 @@ bool Core::live(const Work &work) const
            work.context->epoch.load(std::memory_order_acquire) == work.epoch;
 }
 
+/*
+ * With state_ held: an engine has nothing to do with the context any more.
+ * False if it was stopped meanwhile.
+ */
+bool Core::give_back(const Work &work)
+{
+    scheduler_.give_back();
+    if (work.context->epoch.load(std::memory_order_relaxed) != work.epoch) {
+        return false;
+    }
+    scheduler_.served(work);
+    return true;
+}
+
 void Core::put_back(Work &work, bool more)
 {
     Context &context = *work.context;
     std::lock_guard lock(state_);
 
-    if (context.epoch.load(std::memory_order_relaxed) != work.epoch) {
+    if (!give_back(work)) {
         return;
     }
     context.answer = work.answer;
     host_.trace(CCAD_STEP_SLICE_END, context.number, more, context.run.head(),
                 context.run.tail());
-    if (more || context.run.head() != context.run.tail()) {
-        context.place = Place::ready;
-        scheduler_.ready(&context);
-    } else {
-        context.place = Place::idle;
-    }
+    more = more || context.run.head() != context.run.tail();
+    scheduler_.move(context, more ? Place::ready : Place::idle);
 }
 
 void Core::fail(const Work &work, uint32_t cause)
@@ -100,8 +113,7 @@ void Core::fail(const Work &work, uint32_t cause)
     bool raise;
     {
         std::lock_guard lock(state_);
-        if (work.context->epoch.load(std::memory_order_relaxed) !=
-            work.epoch) {
+        if (!give_back(work)) {
             return;
         }
         halt(*work.context, CCAD_CTX_ERROR, cause);
@@ -112,28 +124,36 @@ void Core::fail(const Work &work, uint32_t cause)
     }
 }
 
+void Core::hang(const Work &work)
+{
+    std::lock_guard lock(state_);
+
+    if (give_back(work)) {
+        scheduler_.move(*work.context, Place::hung);
+    }
+}
+
 void Core::ask(const Work &work, const Miss &miss)
 {
     Context &context = *work.context;
     PageRequest request;
     {
         std::lock_guard lock(state_);
-        if (context.epoch.load(std::memory_order_relaxed) != work.epoch) {
+        if (!give_back(work)) {
             return;
         }
         if (!running_) {
-            context.place = Place::ready;
-            scheduler_.ready(&context);
+            scheduler_.move(context, Place::ready);
             return;
         }
         auto added = requests_.add(&context, work.epoch, miss.pasid);
         if (!added) {
-            context.place = Place::stalled;
-            scheduler_.stalled(&context);
+            scheduler_.move(context, Place::stalled);
             return;
         }
         request = *added;
-        context.place = Place::waiting;
+        scheduler_.move(context, Place::waiting);
+        kick(); /* this engine will be with the host */
     }
     host_.trace(CCAD_STEP_ASK, context.number, miss.va, miss.write,
                 request.prgi);
@@ -166,7 +186,7 @@ void Core::settle(const PageRequest &request, Answer answer)
     Context &context = *request.context;
 
     if (context.epoch.load(std::memory_order_relaxed) == request.epoch &&
-        context.place == Place::waiting) {
+        context.schedule.place == Place::waiting) {
         context.answer = answer;
         make_ready(context);
     }
@@ -183,9 +203,19 @@ void Core::wake_stalled()
 
 void Core::make_ready(Context &context)
 {
-    context.place = Place::ready;
-    scheduler_.ready(&context);
-    work_.notify_one();
+    if (context.schedule.place == Place::idle) {
+        set_alarm(context.run.config());
+    }
+    scheduler_.move(context, Place::ready);
+    kick();
+}
+
+/* With state_ held: somebody may have become runnable. */
+void Core::kick()
+{
+    if (scheduler_.runnable()) {
+        work_.notify_one();
+    }
 }
 
 void Core::invalidate(uint32_t pasid, bool global, uint64_t va, uint64_t len)

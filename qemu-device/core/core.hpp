@@ -43,13 +43,6 @@ namespace ccad {
 
 class Engine;
 
-/* A context in the hands of an engine. */
-struct Work {
-    Context *context = nullptr;
-    uint64_t epoch = 0;
-    std::optional<Answer> answer; /* not yet told to the run */
-};
-
 class Core {
 public:
     Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque);
@@ -62,6 +55,8 @@ public:
     void write(uint64_t offset, uint64_t value, unsigned size);
     void invalidate(uint32_t pasid, bool global, uint64_t va, uint64_t len);
     void page_response(uint16_t prgi, ccad_response response);
+    void timer();
+    bool hang(uint32_t context);
     void reset();
     uint64_t stat(uint32_t stat) const;
     uint64_t commands(uint32_t kind) const { return stats_.commands(kind); }
@@ -78,6 +73,7 @@ public:
     void put_back(Work &work, bool more);
     void fail(const Work &work, uint32_t cause);
     void ask(const Work &work, const Miss &miss);
+    void hang(const Work &work);
     /* What came of an access; without locks or a gate held. */
     void report(std::optional<uint64_t> poison);
 
@@ -114,6 +110,10 @@ private:
     bool latchable(const RunConfig &block) const;
     uint64_t halt(Context &context, uint32_t state, uint32_t cause);
     void make_ready(Context &context);
+    bool give_back(const Work &work);
+    void kick();
+    void set_alarm(const RunConfig &config);
+    void set_alarm(uint64_t ns);
     void settle(const PageRequest &request, Answer answer);
     void wake_stalled();
     bool set_event(uint32_t event);
@@ -132,6 +132,7 @@ private:
     Poison poison_;
     Counters counters_;
     Stats stats_;
+    Timeline timeline_; /* with contexts in order; of who runs one */
     const RunEnvironment environment_;
 
     std::mutex control_;
@@ -146,6 +147,7 @@ private:
     uint64_t poison_addr_ = 0; /* met first since its event was cleared */
     Halves halves_;
     Scheduler scheduler_;
+    uint64_t alarm_ = UINT64_MAX; /* when timer() is called */
     PageRequests requests_;
 
     /* A PASID in use. */

@@ -7,28 +7,45 @@ namespace {
 
 __extension__ typedef unsigned __int128 wide;
 
-wide memory_ns(const Traffic &traffic, uint32_t latency_ns, uint32_t mbps)
+constexpr uint64_t saturate(wide ns)
 {
-    wide ns = wide{traffic.accesses} * latency_ns;
+    return ns > UINT64_MAX ? UINT64_MAX : static_cast<uint64_t>(ns);
+}
 
-    if (mbps) {
-        wide per_second = wide{mbps} << 20;
-        wide bytes = wide{traffic.read} + traffic.written;
-        ns += (bytes * 1'000'000'000 + per_second - 1) / per_second;
+uint64_t transfer_ns(const Traffic &traffic, uint32_t mbps)
+{
+    constexpr uint64_t second = 1'000'000'000;
+    uint64_t bytes = traffic.bytes();
+
+    if (!mbps || !bytes) {
+        return 0;
     }
-    return ns;
+    uint64_t rate = uint64_t{mbps} << 20;
+    /* Nearly always; 128 bits are divided much more slowly. */
+    if (bytes < (uint64_t{1} << 33)) {
+        return (bytes * second + rate - 1) / rate;
+    }
+    return saturate((wide{bytes} * second + rate - 1) / rate);
 }
 
 } // namespace
 
-uint64_t device_ns(const ccad_cost &cost, const Meter &meter)
+uint64_t Charge::total() const
 {
-    wide ns = memory_ns(meter.local, cost.local_latency_ns, cost.local_mbps);
+    return saturate(wide{local} + system + rest);
+}
 
-    ns += memory_ns(meter.system, cost.system_latency_ns, cost.system_mbps);
-    ns += wide{meter.translations} * cost.translation_ns;
-    ns += wide{meter.page_requests} * cost.page_request_ns;
-    return ns > UINT64_MAX ? UINT64_MAX : static_cast<uint64_t>(ns);
+Charge charge(const ccad_cost &cost, const Meter &meter)
+{
+    return {
+        .local = transfer_ns(meter.local, cost.local_mbps),
+        .system = transfer_ns(meter.system, cost.system_mbps),
+        .rest = saturate(
+            wide{meter.local.accesses} * cost.local_latency_ns +
+            wide{meter.system.accesses} * cost.system_latency_ns +
+            wide{meter.translations} * cost.translation_ns +
+            wide{meter.page_requests} * cost.page_request_ns),
+    };
 }
 
 } // namespace ccad

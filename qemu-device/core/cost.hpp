@@ -17,9 +17,14 @@
  * A completion record carries the sums of its command's operands.  The
  * statistics of context and device also hold what it took to fetch
  * descriptors and to write completion records.
+ *
+ * With contexts in order (ccad_config.ordered) there is one line of time, and
+ * a memory serves one transfer at a time: who comes while it is busy waits.
+ * Latencies overlap with the transfers of others.
  */
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "ccad_core.h"
@@ -42,6 +47,7 @@ struct Traffic {
     {
         return {accesses - b.accesses, read - b.read, written - b.written};
     }
+    uint64_t bytes() const { return read + written; }
     void count(uint64_t bytes, bool write)
     {
         accesses++;
@@ -77,6 +83,50 @@ struct Meter {
     }
 };
 
-uint64_t device_ns(const ccad_cost &cost, const Meter &meter);
+/* What a meter comes to, in nanoseconds. */
+struct Charge {
+    uint64_t local = 0;  /* of transfers, which keep the memory busy */
+    uint64_t system = 0;
+    uint64_t rest = 0;   /* latencies, translations, page requests */
+
+    Charge operator-(const Charge &b) const
+    {
+        return {local - b.local, system - b.system, rest - b.rest};
+    }
+    uint64_t total() const;
+};
+
+Charge charge(const ccad_cost &cost, const Meter &meter);
+
+inline uint64_t device_ns(const ccad_cost &cost, const Meter &meter)
+{
+    return charge(cost, meter).total();
+}
+
+/* Until when each memory is busy; saved, it is part of the device's state. */
+struct Timeline {
+    uint64_t local = 0;
+    uint64_t system = 0;
+
+    /* Do the transfers of charge from now on; how long they had to wait. */
+    uint64_t transfer(uint64_t now, const Charge &charge)
+    {
+        uint64_t waited = wait(local, now, charge.local);
+
+        return waited + wait(system, now + waited + charge.local,
+                             charge.system);
+    }
+
+private:
+    static uint64_t wait(uint64_t &busy, uint64_t now, uint64_t ns)
+    {
+        if (!ns) {
+            return 0;
+        }
+        uint64_t start = std::max(now, busy);
+        busy = start + ns;
+        return start - now;
+    }
+};
 
 } // namespace ccad

@@ -50,10 +50,8 @@ public:
      * Whether deliver() and take_event() have something to do; the engine
      * that brought it about asks once it has left its gate.
      */
-    bool take_news()
-    {
-        return news_.load(std::memory_order_relaxed) && news_.exchange(false);
-    }
+    bool take_news() { return news() && news_.exchange(false); }
+    bool news() const { return news_.load(std::memory_order_relaxed); }
     /* With the host's big lock held: write what is queued to the ring. */
     void deliver(const Host &host);
     /* Whether a bit of the status has been set. */

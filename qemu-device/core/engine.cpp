@@ -40,7 +40,6 @@ void Engine::main()
 void Engine::slice(Work &work)
 {
     Run &run = work.context->run;
-    uint64_t spent = 0;
 
     for (;;) {
         Next next;
@@ -57,17 +56,17 @@ void Engine::slice(Work &work)
                 run.asked(*work.answer);
                 work.answer.reset();
             }
-            next = run.advance();
+            /* Who stops us passes the gate: until then we are live. */
+            do {
+                next = run.advance();
+                work.steps++;
+                over = work.over();
+            } while (next == Next::advance && !over && !gate_.wanted() &&
+                     !run.reports());
+            run.publish();
             poison = run.take_poison();
-            spent += step_cost + run.take_work();
-            over = spent >= slice_work;
             miss = run.miss();
             vector = run.config().vector;
-            if (next == Next::ring_error || next == Next::completion_error) {
-                run.abort(false);
-            } else if (over || next == Next::idle || next == Next::ask) {
-                run.publish();
-            }
         }
         core_.report(poison);
 
@@ -91,11 +90,17 @@ void Engine::slice(Work &work)
         case Next::ask:
             core_.ask(work, miss);
             return;
+        case Next::hang:
+            core_.hang(work);
+            return;
         case Next::ring_error:
             core_.fail(work, CCAD_CAUSE_RING);
             return;
         case Next::completion_error:
             core_.fail(work, CCAD_CAUSE_COMPLETION);
+            return;
+        case Next::timed_out:
+            core_.fail(work, CCAD_CAUSE_TIMEOUT);
             return;
         }
         if (over) {

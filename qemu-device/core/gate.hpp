@@ -2,13 +2,15 @@
 /*
  * The lock that an engine holds while it touches memory.
  *
- * An engine takes its gate for one access, from the lookup in the ATC until
- * the page is unmapped; passing through a gate waits for that access.  The
- * turnstile makes it fair: an engine that comes back at once queues behind
- * those who wait to pass, so passing takes one access at the most.
+ * An engine holds its gate while it runs, and lets go after every access if
+ * somebody wants to pass; an access goes from the lookup in the ATC until the
+ * page is unmapped.  The turnstile makes it fair: an engine that comes back at
+ * once queues behind those who wait to pass, so passing takes one access at
+ * the most.
  */
 #pragma once
 
+#include <atomic>
 #include <mutex>
 
 namespace ccad {
@@ -23,11 +25,19 @@ public:
     void unlock() { gate_.unlock(); }
     void pass()
     {
+        passing_.fetch_add(1, std::memory_order_relaxed);
         lock();
         unlock();
+        passing_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    /* For who holds it: whether somebody waits to pass. */
+    bool wanted() const
+    {
+        return passing_.load(std::memory_order_relaxed) > 0;
     }
 
 private:
+    std::atomic<unsigned> passing_{0};
     std::mutex turnstile_;
     std::mutex gate_;
 };

@@ -63,6 +63,8 @@ public:
     {
         return ops_.dma_write(opaque_, addr, buf, len);
     }
+    uint64_t now_ns() const { return ops_.now_ns(opaque_); }
+    void set_timer(uint64_t ns) const { ops_.set_timer(opaque_, ns); }
     void thread_enter() const { ops_.thread_enter(opaque_); }
     void thread_leave() const { ops_.thread_leave(opaque_); }
     bool pasid_bind(uint32_t pasid) const

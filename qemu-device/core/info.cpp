@@ -16,7 +16,7 @@ ccad_context_info Core::context_info(uint32_t number) const
     std::lock_guard lock(state_);
     info.bound = context.bound;
     info.pasid = context.bound ? context.run.config().pasid : 0;
-    info.place = static_cast<ccad_place>(context.place);
+    info.place = static_cast<ccad_place>(context.schedule.place);
     for (uint32_t kind = 0; kind < CCAD_COMMAND_KINDS; kind++) {
         info.commands[kind] = context.stats.commands(kind);
     }

@@ -31,6 +31,7 @@ constexpr Register global_registers[] = {
     {CCAD_REG_MEM_SIZE, 8},
     {CCAD_REG_EVENT, 4},
     {CCAD_REG_EVENT_MASK, 4},
+    {CCAD_REG_CLOCK, 8},
     {CCAD_REG_STATS, 8, CCAD_STAT_COUNT},
     {CCAD_REG_CNT_CTRL, 4},
     {CCAD_REG_CNT_STATUS, 4},
@@ -57,6 +58,7 @@ constexpr Register global_registers[] = {
 constexpr Register context_registers[] = {
     {CCAD_CTX_CTRL, 4},   {CCAD_CTX_STATUS, 4}, {CCAD_CTX_PASID, 4},
     {CCAD_CTX_VECTOR, 4}, {CCAD_CTX_RING, 8},   {CCAD_CTX_RING_SHIFT, 4},
+    {CCAD_CTX_PRIORITY, 4}, {CCAD_CTX_SLICE_NS, 4}, {CCAD_CTX_TIMEOUT_MS, 4},
 };
 
 constexpr Register doorbell_registers[] = {
@@ -64,6 +66,7 @@ constexpr Register doorbell_registers[] = {
     {CCAD_DB_HEAD, 4},
     {CCAD_DB_STATUS, 4},
     {CCAD_DB_CLEAR, 4},
+    {CCAD_DB_CLOCK, 8},
     {CCAD_DB_STATS, 8, CCAD_STAT_COUNT},
 };
 
@@ -237,6 +240,8 @@ uint64_t Core::read_global(uint32_t reg)
         return poison_addr_;
     case CCAD_REG_POISON_LINES:
         return poison_.lines();
+    case CCAD_REG_CLOCK:
+        return scheduler_.clock();
     default:
         return reg < CCAD_REG_CNT_CTRL ? stats_.get(reg - CCAD_REG_STATS)
                                        : counters_.read(reg);
@@ -256,8 +261,14 @@ uint64_t Core::read_context(Context &context, uint32_t reg)
         return context.block.vector;
     case CCAD_CTX_RING:
         return context.block.ring;
-    default:
+    case CCAD_CTX_RING_SHIFT:
         return context.block.shift;
+    case CCAD_CTX_PRIORITY:
+        return context.block.priority;
+    case CCAD_CTX_SLICE_NS:
+        return context.block.slice_ns;
+    default:
+        return context.block.timeout_ms;
     }
 }
 
@@ -272,6 +283,8 @@ uint64_t Core::read_doorbell(Context &context, uint32_t reg)
         return context.status();
     case CCAD_DB_CLEAR:
         return 0;
+    case CCAD_DB_CLOCK:
+        return context.run.clock();
     default:
         return context_stat(context, reg - CCAD_DB_STATS);
     }
@@ -339,6 +352,15 @@ void Core::write_context(Context &context, uint32_t reg, uint64_t value,
         break;
     case CCAD_CTX_RING_SHIFT:
         block.shift = static_cast<uint32_t>(value);
+        break;
+    case CCAD_CTX_PRIORITY:
+        block.priority = static_cast<uint32_t>(value);
+        break;
+    case CCAD_CTX_SLICE_NS:
+        block.slice_ns = static_cast<uint32_t>(value);
+        break;
+    case CCAD_CTX_TIMEOUT_MS:
+        block.timeout_ms = static_cast<uint32_t>(value);
         break;
     }
 }

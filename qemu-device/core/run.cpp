@@ -55,6 +55,8 @@ void Run::start(const RunConfig &config)
     config_ = config;
     head_.store(0, std::memory_order_release);
     tail_.store(0, std::memory_order_release);
+    clock_.store(0, std::memory_order_relaxed);
+    hang_.store(false, std::memory_order_relaxed);
     stats_.clear();
 }
 
@@ -62,6 +64,9 @@ Next Run::advance()
 {
     if (error_ != Next::advance) {
         return error_;
+    }
+    if (hung_) {
+        return Next::hang;
     }
     switch (need_) {
     case Need::nothing:
@@ -71,15 +76,22 @@ Next Run::advance()
     case Need::page:
         return Next::ask;
     }
+
+    Next next = Next::idle;
     switch (phase_) {
     case Phase::fetch:
-        return fetch();
+        next = fetch();
+        charge(Operand::ring);
+        break;
     case Phase::execute:
-        return execute();
+        next = execute();
+        break;
     case Phase::complete:
-        return complete();
+        next = complete();
+        charge(Operand::completion);
+        break;
     }
-    return Next::idle;
+    return next;
 }
 
 Next Run::fetch()
@@ -105,6 +117,11 @@ Next Run::fetch()
     head_.store(head + 1, std::memory_order_release);
     fruitless_ = 0;
     cursors_ = {};
+    if (config_.timeout_ms) {
+        deadline_.store(env_.host.now_ns() +
+                            uint64_t{config_.timeout_ms} * 1'000'000,
+                        std::memory_order_relaxed);
+    }
     env_.host.trace(CCAD_STEP_FETCH, number_, head, command_.desc.opcode,
                     command_.desc.tag);
 
@@ -114,6 +131,10 @@ Next Run::fetch()
         return error_;
     }
     phase_ = Phase::execute;
+    if (hang_.load(std::memory_order_relaxed) &&
+        hang_.exchange(false, std::memory_order_relaxed)) {
+        hung_ = true;
+    }
     uint8_t status = check_descriptor(command_.desc);
     if (status != CCAD_COMP_NONE) {
         end_command(status);
@@ -127,11 +148,11 @@ Next Run::execute()
     Stepped stepped =
         find_opcode(command_.desc.opcode)->step(command_, *this);
 
+    charge(Operand::src);
     if (!due_.empty()) {
         post_counters();
     }
     if (command_.done != before) {
-        work_ += command_.done - before;
         fruitless_ = 0;
     }
     if (stepped == Stepped::ended) {
@@ -156,6 +177,9 @@ Next Run::complete()
         count_command();
     }
     phase_ = Phase::fetch;
+    if (timed_out_) {
+        error_ = Next::timed_out;
+    }
     return command_.desc.flags & CCAD_DESC_INTERRUPT ? Next::interrupt
                                                      : Next::advance;
 }
@@ -175,7 +199,7 @@ bool Run::write_record(Window &window)
     record.result = command_.value;
     record.fault_addr = command_.fault_addr;
     record.bytes_done = command_.done;
-    record.device_ns = device_ns(env_.cost, meter);
+    record.device_ns = operands_ns();
     record.bytes_local = meter.local.read + meter.local.written;
     record.atc_hits = static_cast<uint32_t>(meter.atc_hits);
     record.translations = static_cast<uint32_t>(meter.translations);
@@ -210,7 +234,7 @@ void Run::fault(uint8_t status)
     case Operand::completion:
         count_command();
         phase_ = Phase::fetch;
-        error_ = Next::completion_error;
+        error_ = timed_out_ ? Next::timed_out : Next::completion_error;
         break;
     case Operand::src:
     case Operand::dst:
@@ -252,18 +276,10 @@ void Run::blocked(const Window &window, Operand operand, uint64_t va,
 void Run::post_counters()
 {
     for (ccad_counter_record &record : due_) {
-        record.clock = clock();
+        record.clock = position();
     }
     env_.counters.post(due_);
     due_.clear();
-}
-
-/* Device time of the context. */
-uint64_t Run::clock() const
-{
-    return stats_.get(CCAD_STAT_DEVICE_NS) - published_ns_ +
-           device_ns(env_.cost, command_.meter) +
-           device_ns(env_.cost, overhead_);
 }
 
 void Run::translated(
@@ -273,6 +289,7 @@ void Run::translated(
     Held &held = held_[static_cast<unsigned>(miss_.operand)];
 
     meter_of(miss_.operand).translations++;
+    charge(miss_.operand);
     if (!answer) {
         env_.host.trace(CCAD_STEP_TRANSLATE, number_, miss_.va, miss_.write,
                         false);
@@ -307,8 +324,9 @@ void Run::translated(
         need_ = Need::nothing;
     } else if (stale) {
         need_ = Need::translation;
-    } else if (of_command(miss_.operand) &&
-               (command_.desc.flags & CCAD_DESC_NO_PAGE_REQUEST)) {
+    } else if (timed_out_ ||
+               (of_command(miss_.operand) &&
+                (command_.desc.flags & CCAD_DESC_NO_PAGE_REQUEST))) {
         fault(CCAD_COMP_PAGE_FAULT);
     } else {
         need_ = Need::page;
@@ -323,6 +341,7 @@ void Run::asked(Answer answer)
                     answer == Answer::success);
     if (answer != Answer::refused) {
         meter.page_requests++;
+        charge(miss_.operand);
     }
     switch (answer) {
     case Answer::success:
@@ -343,10 +362,31 @@ void Run::asked(Answer answer)
     }
 }
 
+void Run::expire(uint64_t now)
+{
+    if (now < deadline()) {
+        return; /* it has ended meanwhile, and maybe another one has begun */
+    }
+    need_ = Need::nothing;
+    hung_ = false;
+    timed_out_ = true;
+    deadline_.store(UINT64_MAX, std::memory_order_relaxed);
+    end_command(CCAD_COMP_TIMEOUT);
+}
+
+void Run::start_no_earlier(uint64_t position)
+{
+    if (this->position() < position) {
+        origin_.store(position - clock(), std::memory_order_relaxed);
+    }
+}
+
 void Run::abort(bool record)
 {
     need_ = Need::nothing;
     error_ = Next::advance;
+    hung_ = false;
+    timeline_ = nullptr; /* an engine may be using it for somebody else */
     if (phase_ != Phase::fetch) {
         if (phase_ == Phase::execute) {
             end_command(CCAD_COMP_ABORTED);
@@ -357,8 +397,11 @@ void Run::abort(bool record)
         phase_ = Phase::fetch;
     }
     publish();
+    timeline_ = env_.timeline;
+    timed_out_ = false;
     command_ = {};
     overhead_ = {};
+    overhead_charged_ = {};
     published_ = {};
     published_ns_ = 0;
     held_ = {};
@@ -380,17 +423,40 @@ Meter &Run::meter_of(Operand operand)
     return of_command(operand) ? command_.meter : overhead_;
 }
 
+/* Put on the clock what an access to the operand has cost. */
+void Run::charge(Operand operand)
+{
+    bool of_command = ccad::of_command(operand);
+    Charge &charged = of_command ? command_.charged : overhead_charged_;
+    Charge sum = ccad::charge(env_.cost, meter_of(operand));
+    Charge news = sum - charged;
+    uint64_t ns = news.total();
+    uint64_t waited = 0;
+
+    if (timeline_) {
+        waited = timeline_->transfer(position(), news);
+        command_.waited += of_command ? waited : 0;
+    }
+    charged = sum;
+    clock_.store(clock() + waited + ns, std::memory_order_relaxed);
+}
+
+/* It has ended: the meters begin anew for the next one. */
 void Run::count_command()
 {
+    charge(Operand::completion);
+    deadline_.store(UINT64_MAX, std::memory_order_relaxed);
     env_.host.trace(CCAD_STEP_COMPLETE, number_, command_.desc.tag,
-                    command_.status, device_ns(env_.cost, command_.meter));
+                    command_.status, operands_ns());
     for (Stats *stats : {&stats_, &env_.device_stats}) {
         stats->count_command(command_.desc.opcode);
         stats->add(CCAD_STAT_ERRORS, command_.status != CCAD_COMP_SUCCESS);
     }
     publish();
     command_.meter = {};
+    command_.charged = {};
     overhead_ = {};
+    overhead_charged_ = {};
     published_ = {};
     published_ns_ = 0;
 }
@@ -399,8 +465,7 @@ void Run::publish()
 {
     Meter sum = command_.meter + overhead_;
     Meter news = sum - published_;
-    uint64_t ns =
-        device_ns(env_.cost, command_.meter) + device_ns(env_.cost, overhead_);
+    uint64_t ns = command_.charged.total() + overhead_charged_.total();
 
     for (Stats *stats : {&stats_, &env_.device_stats}) {
         stats->add(CCAD_STAT_READ_LOCAL, news.local.read);

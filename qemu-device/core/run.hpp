@@ -33,11 +33,15 @@ struct RunConfig {
     uint32_t shift = 0;
     uint32_t pasid = 0;
     uint32_t vector = 0;
+    uint32_t priority = 0;
+    uint32_t slice_ns = 0;   /* 0: the device's */
+    uint32_t timeout_ms = 0; /* 0: none */
 };
 
 /* What of the device a run reaches. */
 struct RunEnvironment : Memory {
     const ccad_cost &cost;
+    Timeline *timeline; /* null: memories are not shared */
     Stats &device_stats;
     Injection &injection;
 };
@@ -51,14 +55,17 @@ enum class Next : uint8_t {
     translate, /* ask the host for miss(), then translated() */
     ask,       /* request the page of miss(), then asked() */
     interrupt, /* raise the vector */
+    hang,      /* never again, unless expire() is called */
     ring_error,
     completion_error,
+    timed_out,
 };
 
 class Run final : private Operands {
 public:
     Run(const RunEnvironment &environment, uint32_t number, Stats &stats)
-        : env_(environment), number_(number), stats_(stats)
+        : env_(environment), timeline_(environment.timeline), number_(number),
+          stats_(stats)
     {
     }
 
@@ -74,14 +81,13 @@ public:
                     std::optional<std::span<const ccad_translation>> answer);
     void asked(Answer answer);
 
-    /* Bytes processed since the last call, for the scheduler. */
-    uint64_t take_work() { return std::exchange(work_, 0); }
-
     /* Where in local memory a command met poison since the last call. */
     std::optional<uint64_t> take_poison()
     {
         return std::exchange(poison_, std::nullopt);
     }
+    /* Whether there is something to report before the next step. */
+    bool reports() const { return poison_ || env_.counters.news(); }
 
     /* Bring the statistics up to date. */
     void publish();
@@ -91,6 +97,30 @@ public:
      * the ATC still knows where the completion record lies.
      */
     void abort(bool record);
+
+    /*
+     * End the command in flight as timed out, if now is past its deadline:
+     * advance() then tries to write its record, without requesting a page for
+     * it, and says timed_out.
+     */
+    void expire(uint64_t now);
+    /* In the time of Host::now_ns(); UINT64_MAX: none. From any thread. */
+    uint64_t deadline() const
+    {
+        return deadline_.load(std::memory_order_relaxed);
+    }
+    /* The next command to begin hangs. From any thread. */
+    void hang() { hang_.store(true, std::memory_order_relaxed); }
+
+    /* Device time since start(). From any thread. */
+    uint64_t clock() const { return clock_.load(std::memory_order_relaxed); }
+    /* The same on the device's time line. */
+    uint64_t position() const
+    {
+        return origin_.load(std::memory_order_relaxed) + clock();
+    }
+    /* Go on from there; only while nobody runs. */
+    void start_no_earlier(uint64_t position);
 
     /* The doorbell's side, from any thread. */
     uint32_t head() const { return head_.load(std::memory_order_acquire); }
@@ -120,10 +150,15 @@ private:
     bool write_last_record();
     void count_command();
     void post_counters();
-    uint64_t clock() const;
+    void charge(Operand operand);
+    uint64_t operands_ns() const
+    {
+        return command_.charged.total() + command_.waited;
+    }
     Meter &meter_of(Operand operand);
 
     const RunEnvironment &env_;
+    Timeline *timeline_; /* null: do not wait for others */
     const uint32_t number_; /* of the context */
     Stats &stats_;
     RunConfig config_;
@@ -135,14 +170,21 @@ private:
     Next error_ = Next::advance; /* what the context has to stop for */
     Command command_;
     Meter overhead_; /* of fetching and completing the command */
+    Charge overhead_charged_;
     Meter published_; /* of both, what the statistics hold already */
     uint64_t published_ns_ = 0;
+    std::atomic<uint64_t> clock_{0};
+    std::atomic<uint64_t> origin_{0}; /* where the clock began */
+
+    std::atomic<uint64_t> deadline_{UINT64_MAX};
+    std::atomic<bool> hang_{false};
+    bool hung_ = false;
+    bool timed_out_ = false;
     std::array<Held, operand_count> held_{};
     std::array<Cursor, operand_count> cursors_{};
     CounterRecords due_; /* of the step in progress */
     std::optional<uint64_t> poison_;
     Miss miss_{};
-    uint64_t work_ = 0;
     unsigned fruitless_ = 0; /* page requests granted without progress */
 };
 

@@ -1,56 +1,109 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which context runs next: round robin over those that are ready, a slice of
- * work each.  Priorities and other lengths of slices have their place here.
+ * Which context runs next, and the device's clock.
  *
- * Guarded by the core's state lock; a context is in one queue at most.
+ * By default the ready context with the least virtual time runs, for a time
+ * slice.  Virtual time is service (see Work) divided by 2^priority.  A context
+ * that becomes ready after it had nothing to do, or waited, starts no earlier
+ * than where the others are: time not used is lost (start-time fair queuing).
+ *
+ * In order (ccad_config.ordered), it is the context that is the furthest back
+ * on the device's time line, whatever its priority, the lower number first,
+ * and nobody else meanwhile.  One that waits for a page keeps those ahead of it
+ * back, since it will act at an earlier time than they.
+ *
+ * Each context has a place on the time line: its clock, which counts what its
+ * commands took, and an origin, which moves on while it is idle.  The device's
+ * clock is the furthest place that any context has come to.
+ *
+ * Guarded by the core's state lock.
  */
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "ccad_core.h"
 
 namespace ccad {
 
 struct Context;
+struct Work;
 
-/*
- * A slice in bytes: every step of a context costs step_cost and the bytes it
- * touched, until slice_work is used up.  A long copy keeps others waiting for
- * that long, empty commands share it.
- */
-inline constexpr uint64_t slice_work = 1024 * 1024;
-inline constexpr uint64_t step_cost = 4096;
+/* Where the context is as the scheduler sees it. */
+enum class Place : uint8_t {
+    idle = CCAD_PLACE_IDLE,
+    ready = CCAD_PLACE_READY,
+    running = CCAD_PLACE_RUNNING,
+    waiting = CCAD_PLACE_WAITING,
+    stalled = CCAD_PLACE_STALLED,
+    hung = CCAD_PLACE_HUNG,
+};
+
+/* When it is a context's turn. */
+struct Turn {
+    uint64_t time = 0;
+    uint64_t order = 0; /* among those of one time; differs */
+    Context *context = nullptr;
+
+    friend bool operator<(const Turn &a, const Turn &b)
+    {
+        return std::tie(a.time, a.order) < std::tie(b.time, b.order);
+    }
+};
+
+/* The scheduler's part of a context. */
+struct Schedule {
+    Place place = Place::idle;
+    uint64_t vtime = 0; /* saved; ends at its maximum, after years */
+    Turn turn;          /* as queued */
+};
 
 class Scheduler {
 public:
-    void ready(Context *context) { ready_.push_back(context); }
-    /* Waiting for one of the page requests outstanding to end. */
-    void stalled(Context *context) { stalled_.push_back(context); }
-
-    Context *next_ready() { return pop(ready_); }
-    Context *next_stalled() { return pop(stalled_); }
-    bool any_ready() const { return !ready_.empty(); }
-
-    void remove(Context *context)
+    Scheduler(bool ordered, uint32_t slice_ns)
+        : ordered_(ordered), slice_ns_(slice_ns)
     {
-        std::erase(ready_, context);
-        std::erase(stalled_, context);
     }
+
+    void move(Context &context, Place to);
+
+    /* Whether take() finds one. */
+    bool runnable() const { return next() != nullptr; }
+    /* The next one, into the hands of an engine, which has to give_back(). */
+    Work take();
+    /* Whatever became of the context meanwhile. */
+    void give_back() { serving_--; }
+    /* Its context has got the service; before it moves on. */
+    void served(const Work &work);
+
+    Context *next_stalled();
+
+    /* The device's clock. */
+    uint64_t clock() const;
+    /* The context's clock has advanced while no engine had it. */
+    void advance_clock(const Context &context);
+
+    /* Clocks begin anew; every context is idle. */
+    void reset();
 
 private:
-    static Context *pop(std::deque<Context *> &queue)
-    {
-        if (queue.empty()) {
-            return nullptr;
-        }
-        Context *context = queue.front();
-        queue.pop_front();
-        return context;
-    }
+    const Turn *next() const;
+    void enqueue(Context &context, std::set<Turn> &queue);
 
-    std::deque<Context *> ready_;
+    const bool ordered_;
+    const uint32_t slice_ns_;
+    std::set<Turn> ready_;
+    std::set<Turn> held_; /* in order: those that keep others back */
     std::deque<Context *> stalled_;
+    std::vector<Context *> running_;
+    uint32_t serving_ = 0; /* engines with a context, stopped or not */
+    uint64_t arrivals_ = 0;
+    uint64_t vtime_ = 0; /* saved; of the context taken last */
+    uint64_t clock_ = 0; /* saved; but for those running */
 };
 
 } // namespace ccad

@@ -104,6 +104,17 @@ typedef struct ccad_host_ops {
      */
     bool (*dma_write)(void *opaque, uint64_t addr, const void *buf,
                       uint64_t len);
+    /*
+     * The machine's time, nanoseconds; it stands still while the machine is
+     * stopped.  Must not take the big lock.
+     */
+    uint64_t (*now_ns)(void *opaque);
+    /*
+     * Call ccad_core_timer() when now_ns has come to ns, once; forget what was
+     * set before.  UINT64_MAX: do not call.  A lock of the core may be held:
+     * it must neither call the core nor take the big lock.
+     */
+    void (*set_timer)(void *opaque, uint64_t ns);
     /* Called first and last by every engine thread. */
     void (*thread_enter)(void *opaque);
     void (*thread_leave)(void *opaque);
@@ -152,6 +163,8 @@ typedef struct ccad_config {
     uint32_t page_requests;         /* most outstanding page requests, 1..512 */
     uint32_t counters;              /* granules with a counter, 1..2^24 */
     uint64_t mem_size;              /* bytes of local memory, 0: none */
+    uint32_t slice_ns;              /* time slice of contexts that set none */
+    bool ordered;                   /* run contexts in the order of their clocks */
     ccad_cost cost;
     ccad_injection injection;
 } ccad_config;
@@ -190,6 +203,19 @@ void ccad_core_write(ccad_core *core, uint64_t offset, uint64_t value,
  */
 void ccad_core_invalidate(ccad_core *core, uint32_t pasid, bool global,
                           uint64_t va, uint64_t len);
+
+/*
+ * The time of set_timer() has come: end commands that take longer than
+ * CCAD_CTX_TIMEOUT_MS.  Calls too early or too many do no harm.
+ */
+void ccad_core_timer(ccad_core *core);
+
+/*
+ * Fault injection: the next command that the context begins hangs until it is
+ * stopped or timed out.  False if there is no such context, or it is not
+ * enabled.
+ */
+bool ccad_core_hang(ccad_core *core, uint32_t context);
 
 /* The response to page request group prgi; an unknown one is ignored. */
 void ccad_core_page_response(ccad_core *core, uint16_t prgi,
@@ -237,6 +263,7 @@ typedef enum ccad_place {
     CCAD_PLACE_RUNNING,     /* with an engine */
     CCAD_PLACE_WAITING,     /* for the response to its page request */
     CCAD_PLACE_STALLED,     /* for a page request to become free */
+    CCAD_PLACE_HUNG,        /* until it is stopped or timed out */
 } ccad_place;
 
 typedef struct ccad_context_info {

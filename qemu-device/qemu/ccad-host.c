@@ -349,6 +349,33 @@ static bool ccad_host_dma_write(void *opaque, uint64_t addr, const void *buf,
     return pci_dma_write(PCI_DEVICE(s), addr, buf, len) == MEMTX_OK;
 }
 
+/* Time: the guest's, so that commands of a stopped machine have time */
+
+static uint64_t ccad_host_now_ns(void *opaque)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+}
+
+static void ccad_host_set_timer(void *opaque, uint64_t ns)
+{
+    CcadState *s = opaque;
+
+    if (ns > INT64_MAX) {
+        timer_del(&s->timer);
+    } else {
+        timer_mod_ns(&s->timer, ns);
+    }
+}
+
+static void ccad_timer(void *opaque)
+{
+    CcadState *s = opaque;
+
+    if (s->core) {
+        ccad_core_timer(s->core);
+    }
+}
+
 static void ccad_host_thread_enter(void *opaque)
 {
     rcu_register_thread();
@@ -369,6 +396,8 @@ const ccad_host_ops ccad_host = {
     .error = ccad_host_error,
     .locked = ccad_host_locked,
     .dma_write = ccad_host_dma_write,
+    .now_ns = ccad_host_now_ns,
+    .set_timer = ccad_host_set_timer,
     .thread_enter = ccad_host_thread_enter,
     .thread_leave = ccad_host_thread_leave,
     .pasid_bind = ccad_host_pasid_bind,
@@ -380,12 +409,15 @@ void ccad_host_init(CcadState *s)
     s->local_base = PCI_BAR_UNMAPPED;
     s->pasids = g_hash_table_new_full(NULL, NULL, NULL, ccad_pasid_free);
     qemu_cond_init(&s->pri_free);
+    timer_init_ns(&s->timer, QEMU_CLOCK_VIRTUAL, ccad_timer, s);
 }
 
 void ccad_host_exit(CcadState *s)
 {
     g_clear_pointer(&s->pasids, g_hash_table_destroy);
     qemu_cond_destroy(&s->pri_free);
+    timer_del(&s->timer);
+    timer_deinit(&s->timer);
 }
 
 void ccad_host_reset(CcadState *s)

@@ -223,6 +223,8 @@ static const Property ccad_properties[] = {
     DEFINE_PROP_UINT32("atc-sets", CcadState, config.atc_sets, 64),
     DEFINE_PROP_UINT32("atc-ways", CcadState, config.atc_ways, 4),
     DEFINE_PROP_UINT32("page-requests", CcadState, config.page_requests, 32),
+    DEFINE_PROP_UINT32("time-slice-ns", CcadState, config.slice_ns, 100000),
+    DEFINE_PROP_BOOL("ordered", CcadState, config.ordered, false),
     DEFINE_PROP_UINT32("counters", CcadState, config.counters, 65536),
     DEFINE_PROP_UINT32("proximity-domain", CcadState, proximity_domain,
                        CCAD_DVSEC_PXM_NONE),
@@ -257,6 +259,10 @@ static const struct {
     { "atc-sets", "Sets of the address translation cache, a power of two" },
     { "atc-ways", "Entries in each set of the address translation cache" },
     { "page-requests", "Most page requests outstanding, 1 to 512" },
+    { "time-slice-ns", "Device time of a time slice, for contexts that set "
+                       "none" },
+    { "ordered", "Run contexts in the order of their device clocks and charge "
+                 "their use of the same memory at the same time" },
     { "counters", "Granules that the access counters count at once, 1 to "
                   "16777216" },
     { "proximity-domain", "NUMA node of the local memory, given to the guest "

@@ -11,6 +11,7 @@
 #include "hw/pci/pci_device.h"
 #include "qemu/bitmap.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "qom/object.h"
 #include "system/hostmem.h"
 #include "system/runstate.h"
@@ -49,6 +50,7 @@ struct CcadState {
     GHashTable *pasids;         /* of CcadPasid, by PASID: those in use */
     DECLARE_BITMAP(pri_groups, CCAD_PRI_GROUPS); /* outstanding groups */
     QemuCond pri_free;          /* a group ended, or PRI changed */
+    QEMUTimer timer;            /* of the core; virtual time */
 
     VMChangeStateEntry *vmstate;
     bool paused;                /* engines stopped along with the machine */

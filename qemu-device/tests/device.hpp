@@ -48,6 +48,8 @@ inline ccad_config small_config()
         .page_requests = 32,
         .counters = 1024,
         .mem_size = FakeHost::local_size,
+        .slice_ns = 100'000,
+        .ordered = false,
         .cost =
             {
                 .local_latency_ns = 100,

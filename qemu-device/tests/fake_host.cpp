@@ -126,6 +126,12 @@ ccad_host_ops FakeHost::ops() const
                         uint64_t len) {
             return Op::host(opaque).do_dma_write(addr, buf, len);
         },
+        .now_ns = [](void *opaque) -> uint64_t {
+            return Op::host(opaque).now_ns_;
+        },
+        .set_timer = [](void *opaque, uint64_t ns) {
+            Op::host(opaque).timer_ns_ = ns;
+        },
         .thread_enter = [](void *opaque) { Op::host(opaque).threads_++; },
         .thread_leave = [](void *opaque) { Op::host(opaque).threads_--; },
         .pasid_bind = [](void *opaque, uint32_t pasid) {
@@ -355,6 +361,19 @@ void FakeHost::migrate(uint32_t pasid, uint64_t va, bool local)
     std::memcpy(at(pa), at(t->pa), t->len);
     free(t->pa, t->len);
     map(pasid, t->va, pa, t->len, t->write);
+}
+
+/* Time */
+
+void FakeHost::advance_time(std::chrono::nanoseconds by)
+{
+    uint64_t now = now_ns_ += static_cast<uint64_t>(by.count());
+    uint64_t due = timer_ns_;
+
+    if (due <= now && timer_ns_.compare_exchange_strong(due, UINT64_MAX)) {
+        std::lock_guard lock(big_lock_);
+        ccad_core_timer(core_);
+    }
 }
 
 /* The operating system */

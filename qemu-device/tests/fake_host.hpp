@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -79,6 +80,11 @@ public:
     void release(uint32_t pasid, uint64_t va);
     /* The same, but what was in the page goes on in another one. */
     void migrate(uint32_t pasid, uint64_t va, bool local);
+
+    /* Time stands still but for this; calls the timer if it is due. */
+    void advance_time(std::chrono::nanoseconds by);
+    /* When the timer is due, UINT64_MAX: never. */
+    uint64_t timer_ns() const { return timer_ns_; }
 
     /* A region that page requests may populate. */
     struct Region {
@@ -171,6 +177,8 @@ private:
     std::atomic<unsigned> translate_calls_{0};
     std::atomic<unsigned> write_translate_calls_{0};
     std::atomic<int> threads_{0};
+    std::atomic<uint64_t> now_ns_{1'000'000'000};
+    std::atomic<uint64_t> timer_ns_{UINT64_MAX};
 
     std::mutex mutex_; /* of what follows; innermost */
     std::condition_variable changed_;

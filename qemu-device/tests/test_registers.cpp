@@ -160,10 +160,10 @@ TEST_P(Reserved, ReadsZeroAndIgnoresWrites)
 
 INSTANTIATE_TEST_SUITE_P(
     Places, Reserved,
-    testing::Values(0x30, 0xf8, CCAD_REG_STATS + 8 * CCAD_STAT_COUNT, 0x1000,
-                    CCAD_CTX_BASE - 8, CCAD_CTX(0) + 0x20,
+    testing::Values(0x38, 0xf8, CCAD_REG_STATS + 8 * CCAD_STAT_COUNT, 0x1000,
+                    CCAD_CTX_BASE - 8, CCAD_CTX(0) + 0x28,
                     CCAD_CTX(0) + CCAD_CTX_STRIDE - 8, CCAD_CTX(4),
-                    CCAD_CTX(4) + CCAD_CTX_RING, CCAD_DOORBELL(0) + 0x10,
+                    CCAD_CTX(4) + CCAD_CTX_RING, CCAD_DOORBELL(0) + 0x18,
                     CCAD_DOORBELL(0) + CCAD_DB_STATS + 8 * CCAD_STAT_COUNT,
                     CCAD_DOORBELL(0) + CCAD_DOORBELL_STRIDE - 8,
                     CCAD_DOORBELL(4), CCAD_DOORBELL(1023)));

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "scheduler.hpp"
+
+#include <algorithm>
+
+#include "context.hpp"
+
+namespace ccad {
+
+void Scheduler::move(Context &context, Place to)
+{
+    Schedule &schedule = context.schedule;
+    Place from = schedule.place;
+
+    switch (from) {
+    case Place::ready:
+        ready_.erase(schedule.turn);
+        break;
+    case Place::stalled:
+        std::erase(stalled_, &context);
+        [[fallthrough]];
+    case Place::waiting:
+        held_.erase(schedule.turn);
+        break;
+    case Place::running:
+        std::erase(running_, &context);
+        advance_clock(context);
+        break;
+    case Place::idle:
+    case Place::hung:
+        break;
+    }
+
+    schedule.place = to;
+    switch (to) {
+    case Place::ready:
+        if (from == Place::idle) {
+            context.run.start_no_earlier(clock());
+        }
+        if (from != Place::running) {
+            schedule.vtime = std::max(schedule.vtime, vtime_);
+        }
+        enqueue(context, ready_);
+        break;
+    case Place::stalled:
+        stalled_.push_back(&context);
+        [[fallthrough]];
+    case Place::waiting:
+        if (ordered_) {
+            enqueue(context, held_);
+        }
+        break;
+    case Place::running:
+        running_.push_back(&context);
+        break;
+    case Place::idle:
+    case Place::hung:
+        break;
+    }
+}
+
+void Scheduler::enqueue(Context &context, std::set<Turn> &queue)
+{
+    Schedule &schedule = context.schedule;
+
+    schedule.turn = ordered_
+                        ? Turn{context.run.position(), context.number, &context}
+                        : Turn{schedule.vtime, arrivals_++, &context};
+    queue.insert(schedule.turn);
+}
+
+const Turn *Scheduler::next() const
+{
+    if (ready_.empty()) {
+        return nullptr;
+    }
+    const Turn &first = *ready_.begin();
+    if (ordered_ && (serving_ || (!held_.empty() && *held_.begin() < first))) {
+        return nullptr;
+    }
+    return &first;
+}
+
+Work Scheduler::take()
+{
+    Context &context = *next()->context;
+    Work work;
+
+    move(context, Place::running);
+    serving_++;
+    work.context = &context;
+    work.clock = context.run.clock();
+    work.slice = context.run.config().slice_ns;
+    if (!work.slice) {
+        work.slice = slice_ns_;
+    }
+    if (!ordered_) {
+        vtime_ = std::max(vtime_, context.schedule.vtime);
+        return work;
+    }
+    for (const std::set<Turn> *queue : {&ready_, &held_}) {
+        if (!queue->empty()) {
+            const Turn &other = *queue->begin();
+            work.until = std::min(work.until,
+                                  other.time + (context.number < other.order));
+        }
+    }
+    return work;
+}
+
+void Scheduler::served(const Work &work)
+{
+    unsigned shift = CCAD_PRIORITY_MAX - work.context->run.config().priority;
+    uint64_t &vtime = work.context->schedule.vtime;
+
+    vtime += std::min(work.service(), (UINT64_MAX - vtime) >> shift) << shift;
+}
+
+Context *Scheduler::next_stalled()
+{
+    return stalled_.empty() ? nullptr : stalled_.front();
+}
+
+uint64_t Scheduler::clock() const
+{
+    uint64_t clock = clock_;
+
+    for (const Context *context : running_) {
+        clock = std::max(clock, context->run.position());
+    }
+    return clock;
+}
+
+void Scheduler::advance_clock(const Context &context)
+{
+    clock_ = std::max(clock_, context.run.position());
+}
+
+void Scheduler::reset()
+{
+    vtime_ = 0;
+    clock_ = 0;
+}
+
+} // namespace ccad
