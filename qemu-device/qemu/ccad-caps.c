@@ -8,6 +8,7 @@
 #include "hw/pci/pci.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/pci/pcie.h"
+#include "hw/pci/pcie_aer.h"
 #include "ccad.h"
 #include "trace.h"
 
@@ -56,6 +57,11 @@ bool ccad_caps_init(CcadState *s, Error **errp)
     pcie_pasid_init(pdev, CCAD_PASID_OFFSET, CCAD_PASID_BITS, false, false);
     pcie_pri_init(pdev, CCAD_PRI_OFFSET, s->config.page_requests, true);
     ccad_dvsec_init(s);
+    if (!ccad_aer_init(s, errp)) {
+        pcie_cap_exit(pdev);
+        msix_uninit_exclusive_bar(pdev);
+        return false;
+    }
     return true;
 }
 
@@ -63,6 +69,7 @@ void ccad_caps_exit(CcadState *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
 
+    ccad_aer_exit(s);
     pcie_cap_exit(pdev);
     msix_uninit_exclusive_bar(pdev);
 }
@@ -77,6 +84,7 @@ void ccad_caps_reset(CcadState *s)
     pci_set_long(config + CCAD_PRI_OFFSET + PCI_PRI_ALLOC_REQ, 0);
     pci_set_word(config + CCAD_PRI_OFFSET + PCI_PRI_STATUS,
                  PCI_PRI_STATUS_PASID | PCI_PRI_STATUS_STOPPED);
+    ccad_aer_reset(s);
 }
 
 /* Keep the status of the page request interface in step with its control. */
@@ -111,6 +119,7 @@ void ccad_write_config(PCIDevice *pdev, uint32_t addr, uint32_t val, int len)
     bool pri = pcie_pri_enabled(pdev);
 
     pci_default_write_config(pdev, addr, val, len);
+    pcie_aer_write_config(pdev, addr, val, len);
     ccad_host_update_local_base(s);
 
     /*

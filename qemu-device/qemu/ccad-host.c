@@ -330,7 +330,14 @@ static void ccad_host_interrupt(void *opaque, uint32_t vector)
 
 static void ccad_host_error(void *opaque, ccad_error kind, uint64_t address)
 {
+    CcadState *s = opaque;
+
     trace_ccad_error(kind, address);
+    switch (kind) {
+    case CCAD_ERROR_POISON:
+        ccad_aer_report(s, CCAD_AER_POISON);
+        break;
+    }
 }
 
 static void ccad_host_locked(void *opaque, void (*fn)(void *arg), void *arg)
@@ -376,6 +383,38 @@ static void ccad_timer(void *opaque)
     }
 }
 
+/* Locks of the core may be held. */
+static void ccad_host_trace(void *opaque, ccad_step step, uint32_t context,
+                            uint64_t a, uint64_t b, uint64_t c)
+{
+    switch (step) {
+    case CCAD_STEP_FETCH:
+        trace_ccad_step_fetch(context, a, b, c);
+        break;
+    case CCAD_STEP_TRANSLATE:
+        trace_ccad_step_translate(context, a, b, c);
+        break;
+    case CCAD_STEP_ASK:
+        trace_ccad_step_ask(context, a, b, c);
+        break;
+    case CCAD_STEP_ANSWER:
+        trace_ccad_step_answer(context, a, b, c);
+        break;
+    case CCAD_STEP_COMPLETE:
+        trace_ccad_step_complete(context, a, b, c);
+        break;
+    case CCAD_STEP_INTERRUPT:
+        trace_ccad_step_interrupt(context, a);
+        break;
+    case CCAD_STEP_SLICE_END:
+        trace_ccad_step_slice_end(context, a, b, c);
+        break;
+    case CCAD_STEP_ERROR:
+        trace_ccad_step_error(context, a, b, c);
+        break;
+    }
+}
+
 static void ccad_host_thread_enter(void *opaque)
 {
     rcu_register_thread();
@@ -402,6 +441,7 @@ const ccad_host_ops ccad_host = {
     .thread_leave = ccad_host_thread_leave,
     .pasid_bind = ccad_host_pasid_bind,
     .pasid_unbind = ccad_host_pasid_unbind,
+    .trace = ccad_host_trace,
 };
 
 void ccad_host_init(CcadState *s)

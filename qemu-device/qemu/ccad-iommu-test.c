@@ -41,22 +41,16 @@ static void test_copy(void)
 static void test_local_memory(void)
 {
     Ccad c;
-    QPCIBar mem;
     struct ccad_completion r;
 
     start(&c);
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_CTRL, CCAD_CTRL_RESET);
-    mem = qpci_iomap(c.dev, CCAD_BAR_MEM, NULL);
-    set_pte(&c, 20, mem.addr + 0x10000, PTE_RW);
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_CTRL, CCAD_CTRL_ENABLE);
-    enable_context(&c, 0, RING);
-
+    set_pte(&c, 20, c.mem.addr + 0x10000, PTE_RW);
     r = run(&c, (struct ccad_desc) {
         .opcode = CCAD_OP_FILL, .dst = VA + PAGE(20), .len = 0x1000,
         .arg = 0x1122334455667788ULL });
     g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
     g_assert_cmpuint(r.bytes_local, ==, 0x1000);
-    g_assert_cmphex(qpci_io_readq(c.dev, mem, 0x10ff8), ==,
+    g_assert_cmphex(qpci_io_readq(c.dev, c.mem, 0x10ff8), ==,
                     0x1122334455667788ULL);
     g_assert_cmpuint(counter(&c, CCAD_STAT_WRITE_LOCAL), ==, 0x1000);
     stop(&c);
@@ -121,7 +115,7 @@ static void test_page_request(void)
 
     /* A response that nobody waits for is only remembered. */
     respond(&c, &request, 0);
-    g_assert_true(qtest_readw(c.qts, cfg(0x120 + PCI_PRI_STATUS)) &
+    g_assert_true(qtest_readw(c.qts, cfg(&c, 0x120 + PCI_PRI_STATUS)) &
                   PCI_PRI_STATUS_UPRGI);
 
     /* Not asked for. */
@@ -178,7 +172,7 @@ static void test_wide_invalidation(void)
     queue(&c, VTD_INV_DESC_PIOTLB | VTD_INV_DESC_PIOTLB_PSI_IN_PASID |
           (uint64_t)PASID << 32, 35);
     /* And the device, all of it: S set and every address bit but one. */
-    queue(&c, VTD_INV_DESC_DEV_PIOTLB | SID << 16 | (uint64_t)PASID << 32,
+    queue(&c, VTD_INV_DESC_DEV_PIOTLB | c.sid << 16 | (uint64_t)PASID << 32,
           0x7ffffffffffff000ULL | 1 << 11);
     after = run(&c, crc);
     g_assert_cmphex(after.result, !=, before.result);
@@ -272,10 +266,10 @@ static void test_flr(void)
     request = next_page_request(&c);
     flr(&c);
 
-    g_assert_cmphex(qtest_readw(c.qts, cfg(0x100 + PCI_ATS_CTRL)), ==, 0);
-    g_assert_cmphex(qtest_readw(c.qts, cfg(0x110 + PCI_PASID_CTRL)), ==, 0);
-    g_assert_cmphex(qtest_readw(c.qts, cfg(0x120 + PCI_PRI_CTRL)), ==, 0);
-    g_assert_cmphex(qtest_readw(c.qts, cfg(0x120 + PCI_PRI_STATUS)), ==,
+    g_assert_cmphex(qtest_readw(c.qts, cfg(&c, 0x100 + PCI_ATS_CTRL)), ==, 0);
+    g_assert_cmphex(qtest_readw(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL)), ==, 0);
+    g_assert_cmphex(qtest_readw(c.qts, cfg(&c, 0x120 + PCI_PRI_CTRL)), ==, 0);
+    g_assert_cmphex(qtest_readw(c.qts, cfg(&c, 0x120 + PCI_PRI_STATUS)), ==,
                     PCI_PRI_STATUS_PASID | PCI_PRI_STATUS_STOPPED);
     /* The answer that is still under way goes nowhere. */
     respond(&c, &request, 0);
@@ -298,7 +292,7 @@ static void test_pasid_off(void)
     Ccad c;
 
     start(&c);
-    qtest_writew(c.qts, cfg(0x110 + PCI_PASID_CTRL), 0);
+    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
     qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, 1);
     for (int tries = 0; (context_state(&c, 0) & CCAD_CTX_STATE_MASK) !=
                         CCAD_CTX_ERROR; tries++) {
@@ -310,7 +304,7 @@ static void test_pasid_off(void)
     invalidate_page(&c, VA);
     g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==, 1);
     qpci_io_writel(c.dev, c.regs, CCAD_CTX(0) + CCAD_CTX_CTRL, 0);
-    qtest_writew(c.qts, cfg(0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
+    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
     enable_context(&c, 0, RING);
     g_assert_cmpuint(run(&c, (struct ccad_desc) {
         .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);
@@ -362,7 +356,7 @@ static void test_cut_short(void)
             disable_context(&c);
             break;
         case 3:
-            qtest_writew(c.qts, cfg(0x110 + PCI_PASID_CTRL), 0);
+            qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
             break;
         }
         qtest_memset(c.qts, PAGES + PAGE(first), 0, PAGE(pages));

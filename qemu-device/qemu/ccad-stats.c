@@ -7,6 +7,24 @@
 #include "qapi/visitor.h"
 #include "ccad.h"
 
+const char *const ccad_command_names[CCAD_COMMAND_KINDS] = {
+    [CCAD_OP_NOP] = "nop",
+    [CCAD_OP_FENCE] = "fence",
+    [CCAD_OP_COPY] = "copy",
+    [CCAD_OP_FILL] = "fill",
+    [CCAD_OP_CRC32C] = "crc32c",
+    [CCAD_OP_COMPARE] = "compare",
+    [CCAD_OP_REDUCE] = "reduce",
+    [CCAD_OP_FETCH_ADD] = "fetch-add",
+    [CCAD_OP_COMPARE_SWAP] = "compare-swap",
+    [CCAD_OP_GATHER] = "gather",
+    [CCAD_OP_LIST_WALK] = "list-walk",
+    [CCAD_OP_COMPRESS] = "compress",
+    [CCAD_OP_DECOMPRESS] = "decompress",
+    [CCAD_OP_COPY_PAGES] = "copy-pages",
+    [CCAD_COMMAND_KINDS - 1] = "unknown",
+};
+
 typedef struct CcadStat {
     const char *name;
     uint32_t stat;
@@ -49,8 +67,30 @@ static void ccad_get_stat(Object *obj, Visitor *v, const char *name,
     visit_type_uint64(v, name, &value, errp);
 }
 
+static void ccad_get_commands(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
+{
+    CcadState *s = CCAD(obj);
+    uint64_t value = s->core ? ccad_core_commands(s->core,
+                                                  GPOINTER_TO_UINT(opaque))
+                             : 0;
+
+    visit_type_uint64(v, name, &value, errp);
+}
+
 void ccad_class_init_stats(ObjectClass *klass)
 {
+    for (uint32_t i = 0; i < CCAD_COMMAND_KINDS; i++) {
+        g_autofree char *name =
+            g_strdup_printf("stat-commands-%s", ccad_command_names[i]);
+        g_autofree char *description =
+            g_strdup_printf("Commands ended with opcode %s",
+                            ccad_command_names[i]);
+
+        object_class_property_add(klass, name, "uint64", ccad_get_commands,
+                                  NULL, NULL, GUINT_TO_POINTER(i));
+        object_class_property_set_description(klass, name, description);
+    }
     for (size_t i = 0; i < ARRAY_SIZE(ccad_stats); i++) {
         const CcadStat *stat = &ccad_stats[i];
 

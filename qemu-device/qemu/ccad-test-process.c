@@ -10,9 +10,12 @@
 #define PT_L1       0x11003000ULL
 #define PRQ         0x11010000ULL   /* page request queue, 128 entries */
 
-uint64_t cfg(uint16_t offset)
+#define PORT_DEVFN  QPCI_DEVFN(5, 0)
+#define PORT_BUS    1
+
+uint64_t cfg(Ccad *c, uint16_t offset)
 {
-    return CCAD_ECAM + (DEVFN << 12) + offset;
+    return CCAD_ECAM + ((uint64_t)c->sid << 12) + offset;
 }
 
 static uint64_t pte_addr(unsigned page)
@@ -34,10 +37,10 @@ uint64_t get_pte(Ccad *c, unsigned page)
 static void set_up_iommu(Ccad *c)
 {
     uint64_t context = QVTD_CONTEXT_TABLE_BASE +
-                       DEVFN * VTD_CTX_ENTRY_SCALABLE_SIZE;
+                       (c->sid & 0xff) * VTD_CTX_ENTRY_SCALABLE_SIZE;
     uint64_t entry = QVTD_PASID_TABLE_BASE + PASID * VTD_PASID_ENTRY_SIZE;
 
-    qvtd_build_translation(c->qts, QVTD_TM_SCALABLE_FLT, SID);
+    qvtd_build_translation(c->qts, QVTD_TM_SCALABLE_FLT, c->sid);
     /* Device TLB, PASID and page requests */
     qtest_writeq(c->qts, context, qtest_readq(c->qts, context) | 0x1c);
     qtest_memset(c->qts, entry, 0, VTD_PASID_ENTRY_SIZE);
@@ -77,13 +80,15 @@ void enable_device(Ccad *c)
     qpci_device_enable(c->dev);
     if (c->regs.addr) {
         qpci_config_writel(c->dev, PCI_BASE_ADDRESS_0, c->regs.addr);
+        qpci_config_writel(c->dev, PCI_BASE_ADDRESS_2, c->mem.addr);
     } else {
         c->regs = qpci_iomap(c->dev, CCAD_BAR_REGS, NULL);
+        c->mem = qpci_iomap(c->dev, CCAD_BAR_MEM, NULL);
     }
-    qtest_writew(c->qts, cfg(0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
-    qtest_writel(c->qts, cfg(0x120 + PCI_PRI_ALLOC_REQ), 32);
-    qtest_writew(c->qts, cfg(0x120 + PCI_PRI_CTRL), PCI_PRI_CTRL_ENABLE);
-    qtest_writew(c->qts, cfg(0x100 + PCI_ATS_CTRL), PCI_ATS_CTRL_ENABLE);
+    qtest_writew(c->qts, cfg(c, 0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
+    qtest_writel(c->qts, cfg(c, 0x120 + PCI_PRI_ALLOC_REQ), 32);
+    qtest_writew(c->qts, cfg(c, 0x120 + PCI_PRI_CTRL), PCI_PRI_CTRL_ENABLE);
+    qtest_writew(c->qts, cfg(c, 0x100 + PCI_ATS_CTRL), PCI_ATS_CTRL_ENABLE);
     qpci_io_writel(c->dev, c->regs, CCAD_REG_CTRL, CCAD_CTRL_ENABLE);
 }
 
@@ -106,24 +111,69 @@ void enable_context(Ccad *c, unsigned n, uint64_t ring)
     c->tail = 0;
 }
 
-void start(Ccad *c)
+/* As firmware does: everything below the port has one bus and one window. */
+void set_up_buses(Ccad *c)
 {
-    *c = (Ccad) {};
-    c->qts = ccad_qtest_start(CCAD_IOMMU CCAD_LOCAL "-device ccad,id=ccad0,"
-                              "addr=04.0,memdev=local");
-    c->bus = qpci_new_pc(c->qts, NULL);
     ccad_enable_ecam(c->bus);
-    c->dev = qpci_device_find(c->bus, DEVFN);
-    g_assert_nonnull(c->dev);
+    if (!c->port) {
+        return;
+    }
+    qpci_config_writeb(c->port, PCI_PRIMARY_BUS, 0);
+    qpci_config_writeb(c->port, PCI_SECONDARY_BUS, PORT_BUS);
+    qpci_config_writeb(c->port, PCI_SUBORDINATE_BUS, PORT_BUS);
+    qpci_config_writew(c->port, PCI_MEMORY_BASE, 0xe000);
+    qpci_config_writew(c->port, PCI_MEMORY_LIMIT, 0xeff0);
+    qpci_config_writew(c->port, PCI_PREF_MEMORY_BASE, 0xfff0);
+    qpci_config_writew(c->port, PCI_PREF_MEMORY_LIMIT, 0);
+    qpci_config_writew(c->port, PCI_COMMAND, PCI_COMMAND_MEMORY |
+                       PCI_COMMAND_MASTER | PCI_COMMAND_SERR);
+}
 
+void set_up(Ccad *c)
+{
+    set_up_buses(c);
     set_up_iommu(c);
+    c->iq_tail = 0;
     enable_device(c);
     enable_context(c, 0, RING);
+}
+
+void find(Ccad *c)
+{
+    c->bus = qpci_new_pc(c->qts, NULL);
+    if (c->sid >> 8) {
+        c->port = qpci_device_find(c->bus, PORT_DEVFN);
+        g_assert_nonnull(c->port);
+    }
+    set_up_buses(c);
+    c->dev = qpci_device_find(c->bus, c->sid);
+    g_assert_nonnull(c->dev);
+}
+
+void start(Ccad *c)
+{
+    *c = (Ccad) { .sid = DEVFN };
+    c->qts = ccad_qtest_start(CCAD_PROCESS);
+    find(c);
+    set_up(c);
+}
+
+void start_behind_port(Ccad *c, const char *options)
+{
+    *c = (Ccad) { .sid = PORT_BUS << 8 };
+    c->qts = ccad_qtest_start("-global ICH9-LPC.acpi-pci-hotplug-with-bridge-"
+                              "support=off " CCAD_IOMMU CCAD_LOCAL
+                              "-device pcie-root-port,id=rp,addr=05.0,"
+                              "chassis=1,slot=1 -device ccad,id=ccad0,bus=rp,memdev=local%s",
+                              options);
+    find(c);
+    set_up(c);
 }
 
 void stop(Ccad *c)
 {
     g_free(c->dev);
+    g_free(c->port);
     qpci_free_pc(c->bus);
     qtest_quit(c->qts);
 }
@@ -190,9 +240,9 @@ void invalidate_page(Ccad *c, uint64_t va)
 {
     queue(c, VTD_INV_DESC_PIOTLB | VTD_INV_DESC_PIOTLB_PSI_IN_PASID |
           (uint64_t)QVTD_DOMAIN_ID << 16 | (uint64_t)PASID << 32, va);
-    queue(c, VTD_INV_DESC_DEV_PIOTLB | SID << 16 | (uint64_t)PASID << 32, va);
+    queue(c, VTD_INV_DESC_DEV_PIOTLB | c->sid << 16 | (uint64_t)PASID << 32,
+          va);
 }
-
 
 PageRequest next_page_request(Ccad *c)
 {
@@ -208,7 +258,7 @@ PageRequest next_page_request(Ccad *c)
     }
     lo = qtest_readq(c->qts, PRQ + head);
     hi = qtest_readq(c->qts, PRQ + head + 8);
-    g_assert_cmphex(lo, ==, VTD_PRD_TYPE | VTD_PRD_PP(1) | VTD_PRD_RID(SID) |
+    g_assert_cmphex(lo, ==, VTD_PRD_TYPE | VTD_PRD_PP(1) | VTD_PRD_RID(c->sid) |
                     VTD_PRD_PASID(PASID));
     g_assert_cmphex(hi & VTD_PRD_LPIG(1), !=, 0);
     qtest_writeq(c->qts, VTD + DMAR_PQH_REG,
@@ -224,7 +274,7 @@ PageRequest next_page_request(Ccad *c)
 
 void respond(Ccad *c, PageRequest *request, unsigned code)
 {
-    queue(c, VTD_INV_DESC_PGRESP | 1 << 4 | code << 12 | SID << 16 |
+    queue(c, VTD_INV_DESC_PGRESP | 1 << 4 | code << 12 | c->sid << 16 |
           (uint64_t)PASID << 32,
           VTD_PRD_LPIG(1) | (uint64_t)request->group << 3);
 }
@@ -243,4 +293,16 @@ void flr(Ccad *c)
     uint8_t cap = qpci_find_capability(c->dev, PCI_CAP_ID_EXP, 0);
 
     qpci_config_writew(c->dev, cap + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
+}
+
+QDict *info(Ccad *c)
+{
+    QDict *answer = qtest_qmp(c->qts, "{'execute':'query-ccad','arguments':"
+                              "{'path':'/machine/peripheral/ccad0'}}");
+    QDict *info = qdict_get_qdict(answer, "return");
+
+    g_assert_nonnull(info);
+    qobject_ref(info);
+    qobject_unref(answer);
+    return info;
 }

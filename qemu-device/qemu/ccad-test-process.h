@@ -7,10 +7,10 @@
 #define CCAD_TEST_PROCESS_H
 
 #include "ccad-test.h"
+#include "qobject/qdict.h"
 #include "libqos/qos-intel-iommu.h"
 
 #define DEVFN       QPCI_DEVFN(4, 0)
-#define SID         DEVFN
 #define VTD         Q35_HOST_BRIDGE_IOMMU_ADDR
 
 #define PASID       5
@@ -31,11 +31,17 @@
 #define PTE_RW      (VTD_FS_P | VTD_FS_RW | VTD_FS_US)
 #define PTE_RO      (VTD_FS_P | VTD_FS_US)
 
+#define CCAD_PROCESS CCAD_IOMMU CCAD_LOCAL \
+                     "-device ccad,id=ccad0,addr=04.0,memdev=local"
+
 typedef struct Ccad {
     QTestState *qts;
     QPCIBus *bus;
+    QPCIDevice *port;   /* above the device, or NULL */
     QPCIDevice *dev;
+    uint16_t sid;       /* bus and function of the device */
     QPCIBar regs;
+    QPCIBar mem;
     uint32_t iq_tail;
     uint32_t tail;      /* of context 0 */
 } Ccad;
@@ -47,7 +53,7 @@ typedef struct PageRequest {
 } PageRequest;
 
 /* Address of extended configuration space. */
-uint64_t cfg(uint16_t offset);
+uint64_t cfg(Ccad *c, uint16_t offset);
 /* The entry of a page in the tables of the process. */
 void set_pte(Ccad *c, unsigned page, uint64_t pa, uint64_t bits);
 uint64_t get_pte(Ccad *c, unsigned page);
@@ -56,8 +62,14 @@ void enable_device(Ccad *c);
 /* CCAD_DB_STATUS */
 uint32_t context_state(Ccad *c, unsigned n);
 void enable_context(Ccad *c, unsigned n, uint64_t ring);
+/* What PCI has of a machine that was started. */
+void find(Ccad *c);
+/* Everything that a machine loses when it is reset; the first part of it. */
+void set_up(Ccad *c);
+void set_up_buses(Ccad *c);
 /* A machine with context 0 enabled, and its end. */
 void start(Ccad *c);
+void start_behind_port(Ccad *c, const char *options);
 void stop(Ccad *c);
 /* Guest physical address of the completion record of command i. */
 uint64_t record(uint32_t i);
@@ -76,5 +88,7 @@ PageRequest next_page_request(Ccad *c);
 void respond(Ccad *c, PageRequest *request, unsigned code);
 void disable_context(Ccad *c);
 void flr(Ccad *c);
+/* What query-ccad returns. */
+QDict *info(Ccad *c);
 
 #endif /* CCAD_TEST_PROCESS_H */

@@ -27,7 +27,10 @@ QTestState *ccad_qtest_start(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /* As the firmware would do it. */
 void ccad_enable_ecam(QPCIBus *bus);
 
-/* ccad-iommu-test.c */
+/* ccad-iommu-test.c, ... */
 void ccad_add_iommu_tests(void);
+void ccad_add_migration_tests(void);
+void ccad_add_qmp_tests(void);
+void ccad_add_reset_tests(void);
 
 #endif /* CCAD_TEST_H */

@@ -30,9 +30,18 @@ OBJECT_DECLARE_SIMPLE_TYPE(CcadState, CCAD)
 #define CCAD_PASID_OFFSET   0x110
 #define CCAD_PRI_OFFSET     0x120
 #define CCAD_DVSEC_OFFSET   0x140
+#define CCAD_AER_OFFSET     0x180
 #define CCAD_PASID_BITS     20
 
-/* Every field but local_base and config is used under the BQL alone. */
+/* Errors that the device reports, see ccad-aer.c. */
+typedef enum CcadAer {
+    CCAD_AER_POISON,
+    CCAD_AER_UNCORRECTABLE,
+    CCAD_AER_CORRECTED,
+    CCAD_AER_COUNT
+} CcadAer;
+
+/* Fields are used under the BQL alone, but for config and what is atomic. */
 struct CcadState {
     PCIDevice parent_obj;
 
@@ -52,6 +61,9 @@ struct CcadState {
     QemuCond pri_free;          /* a group ended, or PRI changed */
     QEMUTimer timer;            /* of the core; virtual time */
 
+    QEMUBH *aer_bh;
+    uint32_t aer_pending;       /* bits of CcadAer; atomic */
+
     VMChangeStateEntry *vmstate;
     bool paused;                /* engines stopped along with the machine */
     Error *migration_blocker;
@@ -67,6 +79,13 @@ void ccad_caps_exit(CcadState *s);
 void ccad_caps_reset(CcadState *s);
 void ccad_write_config(PCIDevice *pdev, uint32_t addr, uint32_t val, int len);
 
+/* ccad-aer.c */
+bool ccad_aer_init(CcadState *s, Error **errp);
+void ccad_aer_exit(CcadState *s);
+void ccad_aer_reset(CcadState *s);
+/* From any thread, with or without the BQL. */
+void ccad_aer_report(CcadState *s, CcadAer error);
+
 /* ccad-host.c */
 extern const ccad_host_ops ccad_host;
 void ccad_host_init(CcadState *s);
@@ -80,6 +99,7 @@ void ccad_host_pri_changed(CcadState *s);
 void ccad_host_update_local_base(CcadState *s);
 
 /* ccad-stats.c */
+extern const char *const ccad_command_names[CCAD_COMMAND_KINDS];
 void ccad_class_init_stats(ObjectClass *klass);
 
 #endif /* HW_MISC_CCAD_H */

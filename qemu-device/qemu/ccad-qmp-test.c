@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qtest of ccad: the monitor.  Poison, hangs, errors and how they reach the
+ * root port, the whole state as JSON, traces, and what help says.
+ */
+#include "qemu/osdep.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "hw/pci/pcie_regs.h"
+#include "ccad-test-process.h"
+
+#define AER         0x180
+#define PORT_AER    0x100
+
+/* Poison */
+
+static void G_GNUC_PRINTF(3, 4) expect_error(Ccad *c, const char *text,
+                                             const char *fmt, ...)
+{
+    va_list ap;
+    QDict *answer, *error;
+
+    va_start(ap, fmt);
+    qtest_qmp_vsend(c->qts, fmt, ap);
+    va_end(ap);
+    answer = qtest_qmp_receive(c->qts);
+    error = qdict_get_qdict(answer, "error");
+    g_assert_nonnull(error);
+    if (!strstr(qdict_get_str(error, "desc"), text)) {
+        g_test_message("got: %s", qdict_get_str(error, "desc"));
+        g_test_fail();
+    }
+    qobject_unref(answer);
+}
+
+#define POISON(command) \
+    "{'execute':'ccad-" command "-poison','arguments':{'path':" \
+    "'/machine/peripheral/ccad0','start':%u,'length':%u}}"
+
+/* The ranges of query-ccad-poison, as text. */
+static char *poison(Ccad *c)
+{
+    GString *text = g_string_new("");
+    const QListEntry *entry;
+    QDict *answer = qtest_qmp(c->qts, "{'execute':'query-ccad-poison',"
+                              "'arguments':{'path':"
+                              "'/machine/peripheral/ccad0'}}");
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(answer, "return"), entry) {
+        QDict *range = qobject_to(QDict, qlist_entry_obj(entry));
+
+        g_string_append_printf(text, "%" PRIx64 "+%" PRIx64 " ",
+                               (uint64_t)qdict_get_int(range, "start"),
+                               (uint64_t)qdict_get_int(range, "length"));
+    }
+    qobject_unref(answer);
+    return g_string_free(text, false);
+}
+
+#define ASSERT_POISON(c, want) G_STMT_START { \
+    g_autofree char *got_ = poison(c); \
+    g_assert_cmpstr(got_, ==, want); \
+} G_STMT_END
+
+/* A driver that wants to hear of errors. */
+static void enable_aer(Ccad *c)
+{
+    uint8_t cap = qpci_find_capability(c->dev, PCI_CAP_ID_EXP, 0);
+    uint8_t port_cap = qpci_find_capability(c->port, PCI_CAP_ID_EXP, 0);
+    uint16_t all = PCI_EXP_DEVCTL_CERE | PCI_EXP_DEVCTL_NFERE |
+                   PCI_EXP_DEVCTL_FERE;
+
+    qpci_config_writew(c->port, PCI_BRIDGE_CONTROL, PCI_BRIDGE_CTL_SERR);
+    qpci_config_writew(c->port, port_cap + PCI_EXP_DEVCTL, all);
+    qpci_config_writew(c->dev, cap + PCI_EXP_DEVCTL, all);
+}
+
+static uint64_t port_aer(uint16_t offset)
+{
+    return CCAD_ECAM + (QPCI_DEVFN(5, 0) << 12) + PORT_AER + offset;
+}
+
+static uint32_t wait_for_root_status(Ccad *c)
+{
+    for (int tries = 0; ; tries++) {
+        uint32_t status = qtest_readl(c->qts, port_aer(PCI_ERR_ROOT_STATUS)) &
+                          0x7f;
+
+        if (status) {
+            qtest_writel(c->qts, port_aer(PCI_ERR_ROOT_STATUS), status);
+            return status;
+        }
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+}
+
+static void test_poison(void)
+{
+    Ccad c;
+    struct ccad_completion r;
+    struct ccad_desc crc = {
+        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(20), .len = 0x1000 };
+
+    start_behind_port(&c, "");
+    enable_aer(&c);
+    set_pte(&c, 20, c.mem.addr + 0x10000, PTE_RW);
+    ASSERT_POISON(&c, "");
+    qtest_qmp_assert_success(c.qts, POISON("inject"), 0x10080, 128);
+    qtest_qmp_assert_success(c.qts, POISON("inject"), 0x20000, 64);
+    ASSERT_POISON(&c, "10080+80 20000+40 ");
+    g_assert_cmpuint(qpci_io_readq(c.dev, c.regs, CCAD_REG_POISON_LINES), ==,
+                     3);
+
+    r = run(&c, crc);
+    g_assert_cmpuint(r.status, ==, CCAD_COMP_POISON);
+    g_assert_cmphex(r.fault_addr, ==, VA + PAGE(20) + 0x80);
+    g_assert_cmphex(qpci_io_readl(c.dev, c.regs, CCAD_REG_EVENT) &
+                    CCAD_EVENT_POISON, !=, 0);
+    g_assert_cmphex(qpci_io_readq(c.dev, c.regs, CCAD_REG_POISON_ADDR), ==,
+                    0x10080);
+    g_assert_cmphex(wait_for_root_status(&c), ==, PCI_ERR_ROOT_UNCOR_RCV |
+                    PCI_ERR_ROOT_NONFATAL_RCV);
+    g_assert_cmphex(qtest_readl(c.qts, port_aer(PCI_ERR_ROOT_ERR_SRC)) >> 16,
+                    ==, c.sid);
+    g_assert_cmphex(qtest_readl(c.qts, cfg(&c, AER + PCI_ERR_UNCOR_STATUS)),
+                    ==, PCI_ERR_UNC_POISON_TLP);
+
+    /* A write of whole lines clears them; so does the command. */
+    r = run(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(20), .len = 0x1000 });
+    g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
+    ASSERT_POISON(&c, "20000+40 ");
+    g_assert_cmpuint(run(&c, crc).status, ==, CCAD_COMP_SUCCESS);
+    qtest_qmp_assert_success(c.qts, POISON("clear"), 0x20000, 64);
+    ASSERT_POISON(&c, "");
+    stop(&c);
+}
+
+static void test_refusals(void)
+{
+    Ccad c;
+
+    start(&c);
+    expect_error(&c, "no ccad device at 'nowhere'",
+                 "{'execute':'query-ccad','arguments':{'path':'nowhere'}}");
+    expect_error(&c, "no ccad device at '/machine'",
+                 "{'execute':'query-ccad-poison','arguments':"
+                 "{'path':'/machine'}}");
+    expect_error(&c, "local memory", POISON("inject"), 0x1000000, 64);
+    expect_error(&c, "local memory", POISON("inject"), 0xffffc0, 128);
+    expect_error(&c, "local memory", POISON("clear"), 0x1000000, 64);
+    expect_error(&c, "", POISON("inject"), 0, 0);
+    ASSERT_POISON(&c, "");
+    stop(&c);
+}
+
+/* Advanced error reporting */
+
+#define INJECT(kind) \
+    "{'execute':'ccad-inject-error','arguments':{'path':'ccad0'," \
+    "'kind':'" kind "'}}"
+
+static uint32_t aer(Ccad *c, uint16_t reg)
+{
+    return qtest_readl(c->qts, cfg(c, AER + reg));
+}
+
+static void wait_for_aer(Ccad *c, uint16_t reg, uint32_t bit)
+{
+    for (int tries = 0; !(aer(c, reg) & bit); tries++) {
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+}
+
+static void test_errors(void)
+{
+    Ccad c;
+
+    start_behind_port(&c, "");
+    g_assert_cmphex(aer(&c, 0) & 0xffff, ==, PCI_EXT_CAP_ID_ERR);
+    enable_aer(&c);
+
+    /* Masked: remembered, and nobody is told. */
+    qtest_qmp_assert_success(c.qts, INJECT("corrected"));
+    wait_for_aer(&c, PCI_ERR_COR_STATUS, PCI_ERR_COR_INTERNAL);
+    qtest_qmp_assert_success(c.qts, INJECT("uncorrectable"));
+    wait_for_aer(&c, PCI_ERR_UNCOR_STATUS, PCI_ERR_UNC_INTN);
+    g_assert_cmphex(qtest_readl(c.qts, port_aer(PCI_ERR_ROOT_STATUS)) & 0x7f,
+                    ==, 0);
+
+    qtest_writel(c.qts, cfg(&c, AER + PCI_ERR_COR_STATUS), ~0U);
+    qtest_writel(c.qts, cfg(&c, AER + PCI_ERR_UNCOR_STATUS), ~0U);
+    g_assert_cmphex(aer(&c, PCI_ERR_COR_STATUS), ==, 0);
+    g_assert_cmphex(aer(&c, PCI_ERR_UNCOR_STATUS), ==, 0);
+    qtest_writel(c.qts, cfg(&c, AER + PCI_ERR_COR_MASK), 0);
+    qtest_writel(c.qts, cfg(&c, AER + PCI_ERR_UNCOR_MASK), 0);
+
+    qtest_qmp_assert_success(c.qts, INJECT("corrected"));
+    g_assert_cmphex(wait_for_root_status(&c), ==, PCI_ERR_ROOT_COR_RCV);
+    qtest_qmp_assert_success(c.qts, INJECT("uncorrectable"));
+    g_assert_cmphex(wait_for_root_status(&c), ==, PCI_ERR_ROOT_UNCOR_RCV |
+                    PCI_ERR_ROOT_FATAL_RCV | PCI_ERR_ROOT_FIRST_FATAL);
+    g_assert_cmphex(qtest_readl(c.qts, port_aer(PCI_ERR_ROOT_ERR_SRC)) &
+                    0xffff, ==, c.sid);
+
+    /* What is sticky outlives a reset of the function, not of the machine. */
+    flr(&c);
+    g_assert_cmphex(aer(&c, PCI_ERR_UNCOR_STATUS), ==, PCI_ERR_UNC_INTN);
+    g_assert_cmphex(aer(&c, PCI_ERR_COR_MASK), ==, 0);
+    g_assert_cmphex(qpci_config_readw(c.dev, qpci_find_capability(c.dev,
+                                      PCI_CAP_ID_EXP, 0) + PCI_EXP_DEVCTL) &
+                    PCI_EXP_DEVCTL_NFERE, ==, 0);
+    qpci_config_writew(c.port, PCI_BRIDGE_CONTROL,
+                       PCI_BRIDGE_CTL_SERR | PCI_BRIDGE_CTL_BUS_RESET);
+    qpci_config_writew(c.port, PCI_BRIDGE_CONTROL, PCI_BRIDGE_CTL_SERR);
+    g_assert_cmphex(aer(&c, PCI_ERR_UNCOR_STATUS), ==, PCI_ERR_UNC_INTN);
+    qtest_system_reset(c.qts);
+    set_up(&c);
+    g_assert_cmphex(aer(&c, PCI_ERR_UNCOR_STATUS), ==, 0);
+    g_assert_cmphex(aer(&c, PCI_ERR_UNCOR_MASK), ==,
+                    PCI_ERR_UNC_MASK_DEFAULT);
+    g_assert_cmphex(aer(&c, PCI_ERR_COR_MASK), ==, PCI_ERR_COR_MASK_DEFAULT);
+    stop(&c);
+}
+
+/* An integrated endpoint has no root port to tell. */
+static void test_errors_without_port(void)
+{
+    Ccad c;
+
+    start(&c);
+    qtest_writel(c.qts, cfg(&c, AER + PCI_ERR_UNCOR_MASK), 0);
+    qtest_qmp_assert_success(c.qts, INJECT("uncorrectable"));
+    wait_for_aer(&c, PCI_ERR_UNCOR_STATUS, PCI_ERR_UNC_INTN);
+    stop(&c);
+}
+
+/* The state */
+
+static int64_t number(QDict *dict, const char *path)
+{
+    g_auto(GStrv) names = g_strsplit(path, ".", 0);
+    size_t i;
+
+    for (i = 0; names[i + 1]; i++) {
+        dict = qdict_get_qdict(dict, names[i]);
+        g_assert_nonnull(dict);
+    }
+    return qdict_get_int(dict, names[i]);
+}
+
+static QDict *element(QDict *dict, const char *name, size_t n)
+{
+    const QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(dict, name), entry) {
+        if (!n--) {
+            return qobject_to(QDict, qlist_entry_obj(entry));
+        }
+    }
+    return NULL;
+}
+
+static void test_query(void)
+{
+    Ccad c;
+    PageRequest request;
+    QDict *state, *context, *one;
+    uint32_t i;
+
+    start(&c);
+    run(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
+    run(&c, (struct ccad_desc) { .opcode = 0xff });
+    i = submit(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8 });
+    request = next_page_request(&c);
+
+    state = info(&c);
+    g_assert_true(qdict_get_bool(state, "enabled"));
+    g_assert_false(qdict_get_bool(state, "paused"));
+    g_assert_cmpint(number(state, "statistics.commands"), ==, 2);
+    g_assert_cmpint(number(state, "statistics.errors"), ==, 1);
+    g_assert_cmpint(number(state, "atc.sets"), ==, 64);
+    g_assert_cmpint(number(state, "atc.entries"), >=, 2);
+    g_assert_cmpuint(qlist_size(qdict_get_qlist(state, "engines")), ==, 2);
+    g_assert_cmpuint(qlist_size(qdict_get_qlist(state, "contexts")), ==, 1);
+
+    context = element(state, "contexts", 0);
+    g_assert_cmpint(number(context, "context"), ==, 0);
+    g_assert_cmpstr(qdict_get_str(context, "state"), ==, "enabled");
+    g_assert_cmpstr(qdict_get_str(context, "cause"), ==, "none");
+    g_assert_cmpstr(qdict_get_str(context, "place"), ==, "waiting");
+    g_assert_cmpint(number(context, "pasid"), ==, PASID);
+    g_assert_cmphex(number(context, "ring"), ==, RING);
+    g_assert_cmpint(number(context, "head"), ==, 3);
+    g_assert_cmpint(number(context, "tail"), ==, 3);
+    g_assert_cmpint(number(context, "statistics.commands"), ==, 2);
+    one = element(context, "commands", 0);
+    g_assert_cmpstr(qdict_get_str(one, "name"), ==, "nop");
+    g_assert_cmpint(number(one, "count"), ==, 1);
+    one = element(context, "commands", 1);
+    g_assert_cmpstr(qdict_get_str(one, "name"), ==, "unknown");
+
+    one = element(state, "page-requests", 0);
+    g_assert_nonnull(one);
+    g_assert_cmpint(number(one, "context"), ==, 0);
+    g_assert_cmpint(number(one, "pasid"), ==, PASID);
+    g_assert_cmpint(number(one, "group"), ==, request.group);
+    g_assert_false(qdict_get_bool(qdict_get_qdict(state, "counters"),
+                                  "enabled"));
+    qobject_unref(state);
+
+    /* Stopped with the machine. */
+    qtest_qmp_assert_success(c.qts, "{'execute':'stop'}");
+    state = info(&c);
+    g_assert_true(qdict_get_bool(state, "enabled"));
+    g_assert_true(qdict_get_bool(state, "paused"));
+    qobject_unref(state);
+    qtest_qmp_assert_success(c.qts, "{'execute':'cont'}");
+    respond(&c, &request, 1);
+    wait_for(&c, i);
+
+    /* An error, and its cause. */
+    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL,
+                   c.tail + 17);
+    state = info(&c);
+    context = element(state, "contexts", 0);
+    g_assert_cmpstr(qdict_get_str(context, "state"), ==, "error");
+    g_assert_cmpstr(qdict_get_str(context, "cause"), ==, "doorbell");
+    g_assert_null(element(state, "page-requests", 0));
+    qobject_unref(state);
+
+    qpci_io_writel(c.dev, c.regs, CCAD_REG_CTRL, CCAD_CTRL_RESET);
+    state = info(&c);
+    g_assert_false(qdict_get_bool(state, "enabled"));
+    g_assert_true(qlist_empty(qdict_get_qlist(state, "contexts")));
+    g_assert_true(qlist_empty(qdict_get_qlist(state, "commands")));
+    qobject_unref(state);
+    stop(&c);
+}
+
+static int64_t qom_number(Ccad *c, const char *property)
+{
+    QDict *answer = qtest_qmp(c->qts, "{'execute':'qom-get','arguments':"
+                              "{'path':'/machine/peripheral/ccad0',"
+                              "'property':%s}}", property);
+    int64_t value = qdict_get_int(answer, "return");
+
+    qobject_unref(answer);
+    return value;
+}
+
+static void test_commands_by_kind(void)
+{
+    Ccad c;
+
+    start(&c);
+    run(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
+    run(&c, (struct ccad_desc) { .opcode = CCAD_OP_FENCE });
+    run(&c, (struct ccad_desc) { .opcode = CCAD_OP_FENCE });
+    g_assert_cmpint(qom_number(&c, "stat-commands"), ==, 3);
+    g_assert_cmpint(qom_number(&c, "stat-commands-nop"), ==, 1);
+    g_assert_cmpint(qom_number(&c, "stat-commands-fence"), ==, 2);
+    g_assert_cmpint(qom_number(&c, "stat-commands-unknown"), ==, 0);
+    stop(&c);
+}
+
+static QList *properties(QTestState *qts, const char *type)
+{
+    QDict *answer = qtest_qmp(qts, "{'execute':'device-list-properties',"
+                              "'arguments':{'typename':%s}}", type);
+    QList *list = qdict_get_qlist(answer, "return");
+
+    g_assert_nonnull(list);
+    qobject_ref(list);
+    qobject_unref(answer);
+    return list;
+}
+
+static bool has_property(QList *list, const char *name)
+{
+    const QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(list, entry) {
+        QDict *p = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (g_str_equal(qdict_get_str(p, "name"), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Every property that other PCI devices do not have is described. */
+static void test_help(void)
+{
+    QTestState *qts = ccad_qtest_start("-S");
+    QList *ours = properties(qts, "ccad");
+    QList *every = properties(qts, "edu");
+    const QListEntry *entry;
+    int described = 0;
+
+    QLIST_FOREACH_ENTRY(ours, entry) {
+        QDict *p = qobject_to(QDict, qlist_entry_obj(entry));
+        const char *name = qdict_get_str(p, "name");
+
+        if (has_property(every, name)) {
+            continue;
+        }
+        if (!qdict_haskey(p, "description")) {
+            g_test_message("property %s is not described", name);
+            g_test_fail();
+        }
+        described++;
+    }
+    g_assert_cmpint(described, >, CCAD_STAT_COUNT + 14);
+    qobject_unref(every);
+    qobject_unref(ours);
+    qtest_quit(qts);
+}
+
+static void test_qtree(void)
+{
+    Ccad c;
+    g_autofree char *tree = NULL;
+
+    start(&c);
+    tree = qtest_hmp(c.qts, "info qtree");
+    g_assert_nonnull(strstr(tree, "dev: ccad, id \"ccad0\""));
+    g_assert_nonnull(strstr(tree, "contexts = 64 (0x40)"));
+    g_assert_nonnull(strstr(tree, "memdev = \"/objects/local\""));
+    stop(&c);
+}
+
+/* Traces: the life of one command, step by step. */
+static void test_trace(void)
+{
+    static const char *const steps[] = {
+        "ccad_step_fetch ", "ccad_step_translate ", "ccad_step_ask ",
+        "ccad_step_answer ", "ccad_step_complete ", "ccad_step_interrupt ",
+    };
+    g_autofree char *file = g_strdup_printf("%s/ccad-trace-%d", g_get_tmp_dir(),
+                                            getpid());
+    g_autofree char *text = NULL;
+    const char *at;
+    PageRequest request;
+    Ccad c = { .sid = QPCI_DEVFN(4, 0) };
+    uint32_t i;
+
+    c.qts = ccad_qtest_start(CCAD_PROCESS " -trace ccad_step_* -D %s", file);
+    find(&c);
+    set_up(&c);
+    i = submit(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8,
+        .flags = CCAD_DESC_INTERRUPT });
+    request = next_page_request(&c);
+    set_pte(&c, 30, PAGES + PAGE(11), PTE_RW);
+    respond(&c, &request, 0);
+    wait_for(&c, i);
+    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, 100);
+    /* The interrupt comes after the record. */
+    for (int tries = 0; ; tries++) {
+        g_clear_pointer(&text, g_free);
+        g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
+        if (strstr(text, "ccad_step_interrupt ") &&
+            strstr(text, "ccad_step_slice_end ") &&
+            strstr(text, "ccad_step_error ")) {
+            break;
+        }
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+    at = text;
+    for (size_t n = 0; n < ARRAY_SIZE(steps); n++) {
+        at = strstr(at, steps[n]);
+        g_assert_nonnull(at);
+    }
+    stop(&c);
+    unlink(file);
+}
+
+void ccad_add_qmp_tests(void)
+{
+    qtest_add_func("/ccad/qmp/poison", test_poison);
+    qtest_add_func("/ccad/qmp/refusals", test_refusals);
+    qtest_add_func("/ccad/qmp/errors", test_errors);
+    qtest_add_func("/ccad/qmp/errors-without-port", test_errors_without_port);
+    qtest_add_func("/ccad/qmp/query", test_query);
+    qtest_add_func("/ccad/qmp/commands-by-kind", test_commands_by_kind);
+    qtest_add_func("/ccad/qmp/help", test_help);
+    qtest_add_func("/ccad/qmp/qtree", test_qtree);
+    qtest_add_func("/ccad/qmp/trace", test_trace);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ccad: the monitor's commands, see qapi/ccad.json
+ *
+ * Whatever a register tells is read from it; reading one in one piece has no
+ * side effects.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-ccad.h"
+#include "ccad.h"
+
+static CcadState *ccad_find(const char *path, Error **errp)
+{
+    Object *obj = object_resolve_path_type(path, TYPE_CCAD, NULL);
+
+    if (!obj) {
+        error_setg(errp, "no ccad device at '%s'; that of '-device "
+                   "ccad,id=ccad0' is '/machine/peripheral/ccad0'", path);
+        return NULL;
+    }
+    if (!CCAD(obj)->core) {
+        error_setg(errp, "the device at '%s' is unplugged; plug it in with "
+                   "device_add", path);
+        return NULL;
+    }
+    return CCAD(obj);
+}
+
+static uint32_t ccad_reg32(CcadState *s, uint64_t offset)
+{
+    return ccad_core_read(s->core, offset, 4);
+}
+
+static uint64_t ccad_reg64(CcadState *s, uint64_t offset)
+{
+    return ccad_core_read(s->core, offset, 8);
+}
+
+/* Poison and errors */
+
+static void ccad_complain(const char *complaint, Error **errp)
+{
+    if (complaint) {
+        error_setg(errp, "%s", complaint);
+    }
+}
+
+void qmp_ccad_inject_poison(const char *path, uint64_t start, uint64_t length,
+                            Error **errp)
+{
+    CcadState *s = ccad_find(path, errp);
+
+    if (s) {
+        ccad_complain(ccad_core_poison_inject(s->core, start, length), errp);
+    }
+}
+
+void qmp_ccad_clear_poison(const char *path, uint64_t start, uint64_t length,
+                           Error **errp)
+{
+    CcadState *s = ccad_find(path, errp);
+
+    if (s) {
+        ccad_complain(ccad_core_poison_clear(s->core, start, length), errp);
+    }
+}
+
+static void ccad_add_poison(void *opaque, uint64_t start, uint64_t length)
+{
+    CcadPoisonRangeList ***tail = opaque;
+    CcadPoisonRange *range = g_new0(CcadPoisonRange, 1);
+
+    range->start = start;
+    range->length = length;
+    QAPI_LIST_APPEND(*tail, range);
+}
+
+static CcadPoisonRangeList *ccad_poison(CcadState *s)
+{
+    CcadPoisonRangeList *list = NULL, **tail = &list;
+
+    ccad_core_poison_list(s->core, ccad_add_poison, &tail);
+    return list;
+}
+
+CcadPoisonRangeList *qmp_query_ccad_poison(const char *path, Error **errp)
+{
+    CcadState *s = ccad_find(path, errp);
+
+    return s ? ccad_poison(s) : NULL;
+}
+
+void qmp_ccad_inject_error(const char *path, CcadErrorKind kind, Error **errp)
+{
+    CcadState *s = ccad_find(path, errp);
+
+    if (s) {
+        ccad_aer_report(s, kind == CCAD_ERROR_KIND_CORRECTED
+                           ? CCAD_AER_CORRECTED : CCAD_AER_UNCORRECTABLE);
+    }
+}
+
+/* The whole state */
+
+static CcadStatistics *ccad_statistics(CcadState *s, uint64_t base)
+{
+    CcadStatistics *stats = g_new0(CcadStatistics, 1);
+
+    stats->commands = ccad_reg64(s, base + CCAD_STAT_COMMANDS);
+    stats->errors = ccad_reg64(s, base + CCAD_STAT_ERRORS);
+    stats->read_local = ccad_reg64(s, base + CCAD_STAT_READ_LOCAL);
+    stats->read_system = ccad_reg64(s, base + CCAD_STAT_READ_SYSTEM);
+    stats->write_local = ccad_reg64(s, base + CCAD_STAT_WRITE_LOCAL);
+    stats->write_system = ccad_reg64(s, base + CCAD_STAT_WRITE_SYSTEM);
+    stats->atc_hits = ccad_reg64(s, base + CCAD_STAT_ATC_HITS);
+    stats->translations = ccad_reg64(s, base + CCAD_STAT_TRANSLATIONS);
+    stats->page_requests = ccad_reg64(s, base + CCAD_STAT_PAGE_REQUESTS);
+    stats->page_failures = ccad_reg64(s, base + CCAD_STAT_PAGE_FAILURES);
+    stats->invalidations = ccad_reg64(s, base + CCAD_STAT_INVALIDATIONS);
+    stats->device_ns = ccad_reg64(s, base + CCAD_STAT_DEVICE_NS);
+    return stats;
+}
+
+static CcadCommandCountList *ccad_commands(const uint64_t *counts)
+{
+    CcadCommandCountList *list = NULL, **tail = &list;
+
+    for (uint32_t i = 0; i < CCAD_COMMAND_KINDS; i++) {
+        if (counts[i]) {
+            CcadCommandCount *count = g_new0(CcadCommandCount, 1);
+
+            count->name = g_strdup(ccad_command_names[i]);
+            count->count = counts[i];
+            QAPI_LIST_APPEND(tail, count);
+        }
+    }
+    return list;
+}
+
+static CcadContext *ccad_context(CcadState *s, uint32_t n)
+{
+    uint64_t block = CCAD_CTX(n), doorbell = CCAD_DOORBELL(n);
+    uint32_t status = ccad_reg32(s, block + CCAD_CTX_STATUS);
+    CcadContext *context;
+    ccad_context_info info;
+
+    QEMU_BUILD_BUG_ON(CCAD_CONTEXT_STATE_DRAINING != CCAD_CTX_DRAINING);
+    QEMU_BUILD_BUG_ON(CCAD_ERROR_CAUSE__MAX != CCAD_CAUSE_TIMEOUT + 1);
+    QEMU_BUILD_BUG_ON((int)CCAD_CONTEXT_PLACE_STALLED != CCAD_PLACE_STALLED);
+
+    ccad_core_context_info(s->core, n, &info);
+    context = g_new0(CcadContext, 1);
+    context->context = n;
+    context->state = status & CCAD_CTX_STATE_MASK;
+    context->cause = (status & CCAD_CTX_CAUSE_MASK) >> CCAD_CTX_CAUSE_SHIFT;
+    context->place = (CcadContextPlace)info.place;
+    context->physical = ccad_reg32(s, block + CCAD_CTX_CTRL) &
+                        CCAD_CTX_CTRL_PHYSICAL;
+    context->has_pasid = info.bound && !context->physical;
+    context->pasid = info.pasid;
+    context->vector = ccad_reg32(s, block + CCAD_CTX_VECTOR);
+    context->ring = ccad_reg64(s, block + CCAD_CTX_RING);
+    context->ring_shift = ccad_reg32(s, block + CCAD_CTX_RING_SHIFT);
+    context->priority = ccad_reg32(s, block + CCAD_CTX_PRIORITY);
+    context->slice_ns = ccad_reg32(s, block + CCAD_CTX_SLICE_NS);
+    context->timeout_ms = ccad_reg32(s, block + CCAD_CTX_TIMEOUT_MS);
+    context->head = ccad_reg32(s, doorbell + CCAD_DB_HEAD);
+    context->tail = ccad_reg32(s, doorbell + CCAD_DB_TAIL);
+    context->clock_ns = ccad_reg64(s, doorbell + CCAD_DB_CLOCK);
+    context->statistics = ccad_statistics(s, doorbell + CCAD_DB_STATS);
+    context->commands = ccad_commands(info.commands);
+    return context;
+}
+
+static CcadContextList *ccad_contexts(CcadState *s)
+{
+    CcadContextList *list = NULL, **tail = &list;
+
+    for (uint32_t n = 0; n < s->config.contexts; n++) {
+        uint32_t status = ccad_reg32(s, CCAD_CTX(n) + CCAD_CTX_STATUS);
+
+        if ((status & CCAD_CTX_STATE_MASK) != CCAD_CTX_DISABLED) {
+            QAPI_LIST_APPEND(tail, ccad_context(s, n));
+        }
+    }
+    return list;
+}
+
+static CcadEngineList *ccad_engines(CcadState *s)
+{
+    CcadEngineList *list = NULL, **tail = &list;
+
+    for (uint32_t i = 0; i < s->config.engines; i++) {
+        int32_t context = ccad_core_engine_info(s->core, i);
+        CcadEngine *engine = g_new0(CcadEngine, 1);
+
+        engine->has_context = context >= 0;
+        engine->context = context >= 0 ? context : 0;
+        QAPI_LIST_APPEND(tail, engine);
+    }
+    return list;
+}
+
+static CcadAtc *ccad_atc(CcadState *s)
+{
+    CcadAtc *atc = g_new0(CcadAtc, 1);
+
+    atc->sets = s->config.atc_sets;
+    atc->ways = s->config.atc_ways;
+    atc->entries = ccad_core_atc_entries(s->core);
+    return atc;
+}
+
+static CcadPageRequestList *ccad_page_requests(CcadState *s)
+{
+    CcadPageRequestList *list = NULL, **tail = &list;
+    ccad_page_request_info requests[CCAD_PRI_GROUPS];
+    size_t n = ccad_core_page_requests(s->core, requests,
+                                       ARRAY_SIZE(requests));
+
+    for (size_t i = 0; i < n; i++) {
+        CcadPageRequest *request = g_new0(CcadPageRequest, 1);
+
+        request->context = requests[i].context;
+        request->pasid = requests[i].pasid;
+        request->group = requests[i].prgi;
+        QAPI_LIST_APPEND(tail, request);
+    }
+    return list;
+}
+
+static CcadCounters *ccad_counters(CcadState *s)
+{
+    CcadCounters *counters = g_new0(CcadCounters, 1);
+
+    counters->enabled = ccad_reg32(s, CCAD_REG_CNT_CTRL) & CCAD_CNT_ENABLE;
+    counters->status = ccad_reg32(s, CCAD_REG_CNT_STATUS);
+    counters->granule_shift = ccad_reg32(s, CCAD_REG_CNT_GRANULE_SHIFT);
+    counters->threshold = ccad_reg32(s, CCAD_REG_CNT_THRESHOLD);
+    counters->batch = ccad_reg32(s, CCAD_REG_CNT_BATCH);
+    counters->vector = ccad_reg32(s, CCAD_REG_CNT_VECTOR);
+    counters->ring = ccad_reg64(s, CCAD_REG_CNT_RING);
+    counters->ring_shift = ccad_reg32(s, CCAD_REG_CNT_RING_SHIFT);
+    counters->head = ccad_reg32(s, CCAD_REG_CNT_HEAD);
+    counters->tail = ccad_reg32(s, CCAD_REG_CNT_TAIL);
+    counters->lost = ccad_reg64(s, CCAD_REG_CNT_LOST);
+    return counters;
+}
+
+CcadInfo *qmp_query_ccad(const char *path, Error **errp)
+{
+    CcadState *s = ccad_find(path, errp);
+    uint64_t counts[CCAD_COMMAND_KINDS];
+    CcadInfo *info;
+
+    if (!s) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < CCAD_COMMAND_KINDS; i++) {
+        counts[i] = ccad_core_commands(s->core, i);
+    }
+    info = g_new0(CcadInfo, 1);
+    info->paused = s->paused;
+    info->enabled = s->paused ||
+        (ccad_reg32(s, CCAD_REG_CTRL) & CCAD_CTRL_ENABLE);
+    info->event = ccad_reg32(s, CCAD_REG_EVENT);
+    info->event_mask = ccad_reg32(s, CCAD_REG_EVENT_MASK);
+    info->clock_ns = ccad_reg64(s, CCAD_REG_CLOCK);
+    info->seed = s->config.injection.seed;
+    info->statistics = ccad_statistics(s, CCAD_REG_STATS);
+    info->commands = ccad_commands(counts);
+    info->contexts = ccad_contexts(s);
+    info->engines = ccad_engines(s);
+    info->atc = ccad_atc(s);
+    info->page_requests = ccad_page_requests(s);
+    info->counters = ccad_counters(s);
+    info->poison = ccad_poison(s);
+    return info;
+}
