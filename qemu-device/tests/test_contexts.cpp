@@ -295,26 +295,6 @@ TEST_F(Contexts, ADisabledDeviceHoldsALongCommand)
     EXPECT_EQ(record.bytes_done, long_len);
 }
 
-TEST(OneEngineContexts, ALongCommandDoesNotKeepOthersWaiting)
-{
-    ccad_config config = small_config();
-    config.engines = 1;
-    Device device(config);
-    device.enable();
-    Queue slow = device.queue(0);
-    Queue quick = device.queue(1);
-    map_far(device.host, src_va, long_len);
-    uint32_t index = slow.submit(crc(src_va, long_len));
-    ASSERT_TRUE(eventually([&] { return slow.db(CCAD_DB_HEAD) == 1; }));
-
-    for (int i = 0; i < 5; i++) {
-        EXPECT_EQ(quick.run(nop()).status, CCAD_COMP_SUCCESS);
-    }
-    EXPECT_EQ(slow.record(index).status, CCAD_COMP_NONE)
-        << "it would have been over before";
-    EXPECT_EQ(slow.wait(index).status, CCAD_COMP_SUCCESS);
-}
-
 class Disabling : public DeviceTest {
 protected:
     Queue queue = device.queue();

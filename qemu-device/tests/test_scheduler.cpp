@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who runs when: shares, priorities, time slices. */
+#include <algorithm>
+#include <deque>
+#include <numeric>
+#include <thread>
+
+#include "device.hpp"
+
+namespace ccad::test {
+
+namespace {
+
+constexpr uint64_t slice = 100'000; /* of small_config() */
+
+/* Many addresses, one page of memory: commands that take long. */
+constexpr uint64_t far_va = 0x40'0000'0000;
+constexpr uint64_t far_len = uint64_t{16} << 30;
+
+/* The same in pages of 4 KiB: shorter accesses, and translations. */
+constexpr uint64_t near_va = 0x60'0000'0000;
+constexpr uint64_t near_len = uint64_t{512} << 20;
+
+void map_far(FakeHost &host)
+{
+    uint64_t pa = host.alloc(huge);
+    for (uint64_t i = 0; i < far_len; i += huge) {
+        host.map(pasid, far_va + i, pa, huge);
+    }
+    for (uint64_t i = 0; i < near_len; i += page) {
+        host.map(pasid, near_va + i, pa, page);
+    }
+}
+
+ccad_config config_of(uint32_t contexts, uint32_t engines)
+{
+    ccad_config config = small_config();
+    config.contexts = contexts;
+    config.vectors = contexts + 1;
+    config.engines = engines;
+    config.atc_sets = 1024;
+    return config;
+}
+
+/* A ring full of the cheapest commands lasts for long, on a busy machine too. */
+ccad_config dear_config(uint32_t contexts, uint32_t engines)
+{
+    ccad_config config = config_of(contexts, engines);
+    config.cost.system_latency_ns = 20'000;
+    return config;
+}
+
+/* Contexts whose rings are never empty. */
+class Load {
+public:
+    explicit Load(const ccad_config &config) : device(config)
+    {
+        map_far(device.host);
+    }
+
+    /* Fill the ring with commands in turn, for ever again. */
+    uint32_t add(const std::vector<ccad_desc> &commands, uint32_t priority = 0,
+                 uint32_t slice_ns = 0, uint32_t shift = 10)
+    {
+        auto number = static_cast<uint32_t>(queues_.size());
+        Queue &queue = queues_.emplace_back(device, number, pasid, shift);
+        queue.reg(CCAD_CTX_PRIORITY, priority);
+        queue.reg(CCAD_CTX_SLICE_NS, slice_ns);
+        queue.enable();
+        for (uint32_t i = 0; i < 1u << shift; i++) {
+            queue.push(commands[i % commands.size()], false);
+        }
+        return number;
+    }
+
+    uint64_t clock(uint32_t number)
+    {
+        return device.read(CCAD_DOORBELL(number) + CCAD_DB_CLOCK);
+    }
+    std::vector<uint64_t> clocks()
+    {
+        std::vector<uint64_t> all;
+        for (uint32_t i = 0; i < queues_.size(); i++) {
+            all.push_back(clock(i));
+        }
+        return all;
+    }
+    void feed(uint32_t number)
+    {
+        Queue &queue = queues_[number];
+        queue.db(CCAD_DB_TAIL,
+                 queue.db(CCAD_DB_HEAD) +
+                     static_cast<uint32_t>(queue.ring_bytes() / 64));
+    }
+    void feed()
+    {
+        for (uint32_t i = 0; i < queues_.size(); i++) {
+            feed(i);
+        }
+    }
+    /* All of them from now on, until it is so. */
+    void run(const std::function<bool()> &until)
+    {
+        device.write(CCAD_REG_CTRL, 0);
+        feed();
+        device.enable();
+        EXPECT_TRUE(eventually([&] {
+            feed();
+            return until();
+        }));
+        device.write(CCAD_REG_CTRL, 0);
+    }
+
+    Device device;
+
+private:
+    std::deque<Queue> queues_;
+};
+
+double mean(const std::vector<uint64_t> &values)
+{
+    return std::accumulate(values.begin(), values.end(), 0.0) /
+           static_cast<double>(values.size());
+}
+
+/*
+ * The least share, with commands that differ by four orders of magnitude.  A
+ * context whose engine the host does not run falls back for so long and catches
+ * up later: it takes some time to be able to tell, and more where there are
+ * more engines than CPUs.
+ */
+class Fairness : public testing::TestWithParam<uint32_t> {};
+
+TEST_P(Fairness, OfEqualContextsIsNineTenths)
+{
+    constexpr uint32_t contexts = 64;
+    const double time = (GetParam() > 2 ? 4000.0 : 1000.0) * slice;
+    Load load(dear_config(contexts, GetParam()));
+    const uint64_t own = load.device.host.alloc(huge);
+    load.device.host.map(pasid, dst_va, own, huge);
+    const uint64_t local = load.device.host.alloc(huge, true);
+    load.device.host.map(pasid, dst_va + huge, local, huge);
+
+    for (uint32_t i = 0; i < contexts; i++) {
+        const uint64_t dst = dst_va + i * huge / contexts;
+        const ccad_desc small = copy(far_va + 64 * i, dst, 64);
+        const ccad_desc medium = fill(dst + huge, huge / contexts, i);
+        const ccad_desc large = crc(far_va, 8 << 20);
+        switch (i % 4) {
+        case 0:
+            load.add({nop()}, 0, 0, 12);
+            break;
+        case 1:
+            load.add({small}, 0, 0, 12);
+            break;
+        case 2:
+            load.add({large, large, medium});
+            break;
+        case 3:
+            load.add({nop(), small, medium, large}, 0, 0, 4);
+            break;
+        }
+    }
+    load.run([&] { return mean(load.clocks()) > time; });
+
+    auto clocks = load.clocks();
+    double least = static_cast<double>(std::ranges::min(clocks));
+    double share = least / mean(clocks);
+    RecordProperty("least_to_mean", std::to_string(share));
+    EXPECT_GE(share, 0.9);
+    EXPECT_THAT(load.device.host.violations(), testing::IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, Fairness, testing::Values(1, 2, 7));
+
+class Sharing : public testing::TestWithParam<uint32_t> {};
+
+TEST_P(Sharing, FollowsThePriority)
+{
+    Load load(dear_config(8, GetParam()));
+    for (uint32_t i = 0; i < 8; i++) {
+        load.add({i < 4 ? crc(far_va, far_len) : crc(near_va, near_len)},
+                 i % 4);
+    }
+    load.run([&] { return load.clock(0) > 2000 * slice; });
+
+    auto clocks = load.clocks();
+    auto share = [&](uint32_t i) {
+        return static_cast<double>(clocks[i]) /
+               static_cast<double>(clocks[0]);
+    };
+    for (uint32_t i = 0; i < 8; i++) {
+        double weight = 1 << i % 4;
+        EXPECT_GT(share(i), 0.9 * weight) << i;
+        EXPECT_LT(share(i), 1.1 * weight) << i;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, Sharing, testing::Values(1, 2));
+
+TEST(Scheduling, TheLowestPriorityDoesNotStarve)
+{
+    Load load(config_of(2, 1));
+    load.add({crc(far_va, far_len)}, 0);
+    load.add({crc(far_va, far_len)}, CCAD_PRIORITY_MAX);
+    load.run([&] { return load.clock(0) > 4 * slice; });
+
+    double ratio = static_cast<double>(load.clock(1)) /
+                   static_cast<double>(load.clock(0));
+    EXPECT_GT(ratio, 128 / 2);
+    EXPECT_LT(ratio, 128 * 2);
+}
+
+TEST(Scheduling, IdleTimeIsNotBanked)
+{
+    Load load(config_of(2, 1));
+    load.add({crc(far_va, far_len)});
+    load.add({crc(far_va, far_len)});
+    load.device.enable();
+    load.feed(0);
+    ASSERT_TRUE(eventually([&] { return load.clock(0) > 200 * slice; }));
+    load.device.write(CCAD_REG_CTRL, 0);
+    uint64_t busy = load.clock(0);
+
+    load.run([&] { return load.clock(1) > 50 * slice; });
+    EXPECT_GT(load.clock(0) - busy, 45 * slice);
+}
+
+/* Ends of slices in one context's long command while another competes. */
+class Slices : public testing::TestWithParam<std::pair<uint32_t, uint32_t>> {};
+
+TEST_P(Slices, EndInTheMiddleOfACommand)
+{
+    auto [own, effective] = GetParam();
+    Load load(config_of(2, 1));
+    std::atomic<unsigned> ends{0};
+    load.device.host.on_trace = [&](ccad_step step, uint32_t context,
+                                    uint64_t more, uint64_t, uint64_t) {
+        ends += step == CCAD_STEP_SLICE_END && context == 0 && more;
+    };
+    load.add({crc(far_va, far_len)}, 0, own);
+    load.add({crc(far_va, far_len)});
+    load.run([&] { return load.clock(0) > 100 * effective; });
+
+    EXPECT_EQ(load.device.read(CCAD_DOORBELL(0) + CCAD_DB_HEAD, 4), 1)
+        << "still the first command";
+    /* A slice ends after the step that uses it up: 64 KiB are 63 us. */
+    auto slices = static_cast<double>(load.clock(0)) / ends;
+    EXPECT_GE(slices, effective * 0.98);
+    EXPECT_LE(slices, effective + 64'000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Lengths, Slices,
+                         testing::Values(std::pair{0u, 100'000u},
+                                         std::pair{70'000u, 70'000u},
+                                         std::pair{2'000'000u, 2'000'000u}));
+
+TEST(Scheduling, ALongCommandDoesNotKeepOthersWaiting)
+{
+    Load load(config_of(2, 1));
+    load.add({crc(far_va, far_len)});
+    Queue quick = load.device.queue(1);
+    load.device.enable();
+    load.feed(0);
+    ASSERT_TRUE(eventually([&] { return load.clock(0) > 0; }));
+
+    for (int i = 0; i < 5; i++) {
+        EXPECT_EQ(quick.run(nop()).status, CCAD_COMP_SUCCESS);
+    }
+    EXPECT_EQ(load.device.stat(CCAD_STAT_COMMANDS), 5) << "it goes on";
+}
+
+/* Device time stands still: what contexts do has to count. */
+TEST(Scheduling, ContextsTakeTurnsWhereNothingCosts)
+{
+    ccad_config config = config_of(3, 1);
+    config.cost = {};
+    Load load(config);
+    load.add({crc(far_va, far_len)}, 0, 1000);
+    load.add({nop()}, 0, 1000);
+    Queue quick = load.device.queue(2);
+    load.run([&] {
+        return load.device.read(CCAD_DOORBELL(0) + CCAD_DB_STATS +
+                                CCAD_STAT_READ_SYSTEM) > 1000 * huge / 32 &&
+               load.device.read(CCAD_DOORBELL(1) + CCAD_DB_HEAD, 4) > 1000;
+    });
+    EXPECT_EQ(load.clocks(), (std::vector<uint64_t>{0, 0}));
+
+    load.device.enable();
+    load.feed();
+    EXPECT_EQ(quick.run(nop()).status, CCAD_COMP_SUCCESS);
+}
+
+TEST(Scheduling, OfAllTheContextsThatThereCanBe)
+{
+    Device device(config_of(CCAD_MAX_CONTEXTS, 3));
+    std::vector<Queue> queues;
+    for (uint32_t i = 0; i < CCAD_MAX_CONTEXTS; i++) {
+        queues.push_back(device.queue(i));
+    }
+    std::vector<uint32_t> last;
+    for (Queue &queue : queues) {
+        for (int i = 0; i < 8; i++) {
+            queue.push(nop(), false);
+        }
+        last.push_back(queue.push(nop(7)));
+        queue.ring_doorbell();
+    }
+    device.enable();
+    for (uint32_t i = 0; i < CCAD_MAX_CONTEXTS; i++) {
+        ASSERT_EQ(queues[i].wait(last[i]).tag, 7) << i;
+    }
+    EXPECT_EQ(device.stat(CCAD_STAT_COMMANDS), 9 * CCAD_MAX_CONTEXTS);
+}
+
+TEST(Scheduling, PrioritiesBeyondTheLastAreRefused)
+{
+    Device device;
+    Queue queue(device, 0, pasid, 4);
+    queue.reg(CCAD_CTX_PRIORITY, CCAD_PRIORITY_MAX + 1);
+    queue.enable();
+    EXPECT_EQ(queue.cause(), CCAD_CAUSE_CONFIG);
+    queue.disable();
+    queue.reg(CCAD_CTX_PRIORITY, UINT32_MAX);
+    queue.enable();
+    EXPECT_EQ(queue.cause(), CCAD_CAUSE_CONFIG);
+    queue.disable();
+    queue.reg(CCAD_CTX_PRIORITY, CCAD_PRIORITY_MAX);
+    queue.enable();
+    EXPECT_EQ(queue.state(), CCAD_CTX_ENABLED);
+}
+
+TEST(Scheduling, TheBlockIsLatched)
+{
+    Device device;
+    Queue queue = device.queue();
+    for (uint32_t reg :
+         {CCAD_CTX_PRIORITY, CCAD_CTX_SLICE_NS, CCAD_CTX_TIMEOUT_MS}) {
+        EXPECT_EQ(queue.reg(reg), 0) << reg;
+        queue.reg(reg, 0xfedcba98);
+        EXPECT_EQ(queue.reg(reg), 0xfedcba98) << reg;
+    }
+    device.enable();
+    EXPECT_EQ(queue.run(nop()).status, CCAD_COMP_SUCCESS);
+    EXPECT_EQ(device.host.timer_ns(), UINT64_MAX) << "not from now on";
+    device.reset();
+    for (uint32_t reg :
+         {CCAD_CTX_PRIORITY, CCAD_CTX_SLICE_NS, CCAD_CTX_TIMEOUT_MS}) {
+        EXPECT_EQ(queue.reg(reg), 0) << reg;
+    }
+}
+
+TEST(Scheduling, NeedsATimeSlice)
+{
+    ccad_config config = small_config();
+    config.slice_ns = 0;
+    EXPECT_STREQ(ccad_config_check(&config), "time-slice-ns must not be 0");
+}
+
+} // namespace
+
+} // namespace ccad::test
