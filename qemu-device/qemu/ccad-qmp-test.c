@@ -151,6 +151,12 @@ static void test_refusals(void)
     expect_error(&c, "local memory", POISON("inject"), 0xffffc0, 128);
     expect_error(&c, "local memory", POISON("clear"), 0x1000000, 64);
     expect_error(&c, "", POISON("inject"), 0, 0);
+    expect_error(&c, "has contexts 0 to 63",
+                 "{'execute':'ccad-inject-hang','arguments':{'path':"
+                 "'ccad0','context':64}}");
+    expect_error(&c, "context 1 is not enabled",
+                 "{'execute':'ccad-inject-hang','arguments':{'path':"
+                 "'ccad0','context':1}}");
     ASSERT_POISON(&c, "");
     stop(&c);
 }
@@ -237,8 +243,6 @@ static void test_errors_without_port(void)
     stop(&c);
 }
 
-/* The state */
-
 static int64_t number(QDict *dict, const char *path)
 {
     g_auto(GStrv) names = g_strsplit(path, ".", 0);
@@ -262,6 +266,50 @@ static QDict *element(QDict *dict, const char *name, size_t n)
     }
     return NULL;
 }
+
+static void test_hang(void)
+{
+    Ccad c;
+    uint32_t i;
+
+    start(&c);
+    disable_context(&c);
+    enable_context(&c, 1, VA + PAGE(13));
+    qpci_io_writel(c.dev, c.regs, CCAD_CTX(0) + CCAD_CTX_TIMEOUT_MS, 50);
+    enable_context(&c, 0, RING);
+    qtest_qmp_assert_success(c.qts, "{'execute':'ccad-inject-hang',"
+                             "'arguments':{'path':'ccad0','context':0}}");
+    i = submit(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
+    /* The time-out is one of the machine's time, which stands still here. */
+    for (int tries = 0; ; tries++) {
+        QDict *state = info(&c);
+        const char *place =
+            qdict_get_str(element(state, "contexts", 0), "place");
+        bool hung = g_str_equal(place, "hung");
+
+        qobject_unref(state);
+        if (hung) {
+            break;
+        }
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+    g_assert_cmphex(context_state(&c, 0), ==, CCAD_CTX_ENABLED);
+    qtest_clock_step(c.qts, 50 * 1000 * 1000);
+    g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_TIMEOUT);
+    g_assert_cmphex(context_state(&c, 0), ==, CCAD_CTX_ERROR |
+                    CCAD_CAUSE_TIMEOUT << CCAD_CTX_CAUSE_SHIFT);
+    g_assert_cmphex(context_state(&c, 1), ==, CCAD_CTX_ENABLED);
+
+    /* Its owner gets it out of this, without a reset of the device. */
+    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_CLEAR, 1);
+    g_assert_cmphex(context_state(&c, 0), ==, CCAD_CTX_ENABLED);
+    g_assert_cmpuint(run(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);
+    stop(&c);
+}
+
+/* The state */
 
 static void test_query(void)
 {
@@ -487,6 +535,7 @@ void ccad_add_qmp_tests(void)
     qtest_add_func("/ccad/qmp/refusals", test_refusals);
     qtest_add_func("/ccad/qmp/errors", test_errors);
     qtest_add_func("/ccad/qmp/errors-without-port", test_errors_without_port);
+    qtest_add_func("/ccad/qmp/hang", test_hang);
     qtest_add_func("/ccad/qmp/query", test_query);
     qtest_add_func("/ccad/qmp/commands-by-kind", test_commands_by_kind);
     qtest_add_func("/ccad/qmp/help", test_help);

@@ -37,7 +37,7 @@ static uint64_t ccad_reg64(CcadState *s, uint64_t offset)
     return ccad_core_read(s->core, offset, 8);
 }
 
-/* Poison and errors */
+/* Poison, hangs and errors */
 
 static void ccad_complain(const char *complaint, Error **errp)
 {
@@ -89,6 +89,22 @@ CcadPoisonRangeList *qmp_query_ccad_poison(const char *path, Error **errp)
     CcadState *s = ccad_find(path, errp);
 
     return s ? ccad_poison(s) : NULL;
+}
+
+void qmp_ccad_inject_hang(const char *path, uint32_t context, Error **errp)
+{
+    CcadState *s = ccad_find(path, errp);
+
+    if (!s) {
+        return;
+    }
+    if (context >= s->config.contexts) {
+        error_setg(errp, "the device has contexts 0 to %" PRIu32,
+                   s->config.contexts - 1);
+    } else if (!ccad_core_hang(s->core, context)) {
+        error_setg(errp, "context %" PRIu32 " is not enabled; it is the "
+                   "guest that enables contexts", context);
+    }
 }
 
 void qmp_ccad_inject_error(const char *path, CcadErrorKind kind, Error **errp)
@@ -147,7 +163,7 @@ static CcadContext *ccad_context(CcadState *s, uint32_t n)
 
     QEMU_BUILD_BUG_ON(CCAD_CONTEXT_STATE_DRAINING != CCAD_CTX_DRAINING);
     QEMU_BUILD_BUG_ON(CCAD_ERROR_CAUSE__MAX != CCAD_CAUSE_TIMEOUT + 1);
-    QEMU_BUILD_BUG_ON((int)CCAD_CONTEXT_PLACE_STALLED != CCAD_PLACE_STALLED);
+    QEMU_BUILD_BUG_ON((int)CCAD_CONTEXT_PLACE_HUNG != CCAD_PLACE_HUNG);
 
     ccad_core_context_info(s->core, n, &info);
     context = g_new0(CcadContext, 1);

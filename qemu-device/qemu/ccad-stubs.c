@@ -28,6 +28,11 @@ CcadPoisonRangeList *qmp_query_ccad_poison(const char *path, Error **errp)
     return NULL;
 }
 
+void qmp_ccad_inject_hang(const char *path, uint32_t context, Error **errp)
+{
+    ccad_not_built(errp);
+}
+
 void qmp_ccad_inject_error(const char *path, CcadErrorKind kind, Error **errp)
 {
     ccad_not_built(errp);
