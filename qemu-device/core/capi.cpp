@@ -22,7 +22,7 @@ constexpr bool within(uint32_t value, uint32_t low, uint32_t high)
 extern "C" const char *ccad_config_check(const ccad_config *config)
 {
     static_assert(CCAD_MAX_CONTEXTS == 1024 &&
-                  ccad::max_page_requests == 512);
+                  ccad::max_page_requests == 512 && ccad::max_group == 16);
 
     if (!within(config->contexts, 1, CCAD_MAX_CONTEXTS)) {
         return "contexts must be 1 to 1024";
@@ -55,6 +55,9 @@ extern "C" const char *ccad_config_check(const ccad_config *config)
           (cost.system_latency_ns || cost.system_mbps))) {
         return "ordered needs a latency or a bandwidth of local memory and one "
                "of system memory";
+    }
+    if (!within(config->page_request_group, 1, ccad::max_group)) {
+        return "page-request-group must be 1 to 16";
     }
     if (config->injection.lose_completion > ccad::Injection::one_million) {
         return "x-lose-completion must be 0 to 1000000";
@@ -119,10 +122,16 @@ extern "C" bool ccad_core_hang(ccad_core *core, uint32_t context)
     return core->core.hang(context);
 }
 
-extern "C" void ccad_core_page_response(ccad_core *core, uint16_t prgi,
-                                        ccad_response response)
+extern "C" bool ccad_core_page_response(ccad_core *core, uint32_t pasid,
+                                        uint16_t prgi, ccad_response response)
 {
-    core->core.page_response(prgi, response);
+    return core->core.page_response(pasid, prgi, response);
+}
+
+extern "C" void ccad_core_page_request_allocation(ccad_core *core,
+                                                  uint32_t allocation)
+{
+    core->core.page_request_allocation(allocation);
 }
 
 extern "C" void ccad_core_reset(ccad_core *core)

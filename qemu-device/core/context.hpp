@@ -30,7 +30,8 @@ struct Context {
 
     /* Scheduling; state lock. */
     Schedule schedule;
-    std::optional<Answer> answer; /* to the run's page request */
+    std::optional<Reply> reply; /* to the run's page requests */
+    std::optional<PageRequest> granted; /* room for them, not sent yet */
 
     /* Counted in the binding of its PASID; state lock. */
     bool bound = false;
@@ -55,7 +56,7 @@ struct Context {
 struct Work {
     Context *context = nullptr;
     uint64_t epoch = 0;
-    std::optional<Answer> answer; /* not yet told to the run */
+    std::optional<Reply> reply; /* not yet told to the run */
     uint64_t slice = 0;           /* most service */
     uint64_t until = UINT64_MAX;  /* position where another's turn comes */
     uint64_t clock = 0;           /* of the context when it was taken */

@@ -17,8 +17,8 @@ uint64_t Core::halt(Context &context, uint32_t state, uint32_t cause)
     }
     context.state = state;
     context.cause = cause;
-    context.answer.reset();
     scheduler_.move(context, Place::idle);
+    withdraw(context);
     kick(); /* it may have kept others back */
     return context.epoch.fetch_add(1, std::memory_order_acq_rel) + 1;
 }
@@ -115,7 +115,7 @@ void Core::disable(Context &context)
         if (last) {
             bindings_.erase(pasid);
             requests_.forget(pasid);
-            wake_stalled();
+            grant_room();
             atc_.invalidate(pasid, false, 0, UINT64_MAX);
         }
     }

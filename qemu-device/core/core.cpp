@@ -2,6 +2,7 @@
 /* Birth and death, scheduling, invalidation and page requests. */
 #include "core.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine.hpp"
@@ -17,7 +18,8 @@ Core::Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque)
                    config_.cost,
                    config.ordered ? &timeline_ : nullptr,
                    stats_,
-                   injection_},
+                   injection_,
+                   config_.page_request_group},
       scheduler_(config.ordered, config.slice_ns),
       requests_(config.page_requests)
 {
@@ -69,7 +71,7 @@ bool Core::next(Work &work)
     work = scheduler_.take();
     Context &context = *work.context;
     work.epoch = context.epoch.load(std::memory_order_relaxed);
-    work.answer = std::exchange(context.answer, std::nullopt);
+    work.reply = std::exchange(context.reply, std::nullopt);
     return true;
 }
 
@@ -101,7 +103,7 @@ void Core::put_back(Work &work, bool more)
     if (!give_back(work)) {
         return;
     }
-    context.answer = work.answer;
+    context.reply = work.reply;
     host_.trace(CCAD_STEP_SLICE_END, context.number, more, context.run.head(),
                 context.run.tail());
     more = more || context.run.head() != context.run.tail();
@@ -133,7 +135,7 @@ void Core::hang(const Work &work)
     }
 }
 
-void Core::ask(const Work &work, const Miss &miss)
+void Core::ask(const Work &work, const Miss &miss, const Group &group)
 {
     Context &context = *work.context;
     PageRequest request;
@@ -146,38 +148,74 @@ void Core::ask(const Work &work, const Miss &miss)
             scheduler_.move(context, Place::ready);
             return;
         }
-        auto added = requests_.add(&context, work.epoch, miss.pasid);
-        if (!added) {
-            scheduler_.move(context, Place::stalled);
+        if (!requests_.allocation()) {
+            reply(context, {Answer::refused, 0});
             return;
         }
-        request = *added;
-        scheduler_.move(context, Place::waiting);
+        auto granted = std::exchange(context.granted, std::nullopt);
+        if (!granted) {
+            granted =
+                requests_.add(&context, work.epoch, miss.pasid, group.size);
+        }
+        scheduler_.move(context, granted ? Place::waiting : Place::stalled);
         kick(); /* this engine will be with the host */
+        if (!granted) {
+            return;
+        }
+        request = *granted;
     }
     host_.trace(CCAD_STEP_ASK, context.number, miss.va, miss.write,
                 request.prgi);
     /* From here on the context may be with another engine already. */
-    if (!host_.page_request(miss.pasid, miss.va & ~(page_size - 1), miss.write,
+    if (!host_.page_request(miss.pasid, group.first(request.pages), miss.write,
                             request.prgi)) {
         std::lock_guard lock(state_);
         if (requests_.cancel(request)) {
+            request.pages = 0;
             settle(request, Answer::refused);
         }
     }
 }
 
-void Core::page_response(uint16_t prgi, ccad_response response)
+bool Core::page_response(uint32_t pasid, uint16_t prgi, ccad_response response)
 {
     std::lock_guard lock(state_);
-    auto request = requests_.end(prgi);
+    auto request = requests_.end(pasid, prgi);
 
-    if (request) {
-        settle(*request, response == CCAD_RESPONSE_SUCCESS ? Answer::success
-                         : response == CCAD_RESPONSE_INVALID
-                             ? Answer::invalid
-                             : Answer::failure);
+    if (!request) {
+        return false;
     }
+    settle(*request, response == CCAD_RESPONSE_SUCCESS ? Answer::success
+                     : response == CCAD_RESPONSE_INVALID ? Answer::invalid
+                                                         : Answer::failure);
+    return true;
+}
+
+void Core::page_request_allocation(uint32_t allocation)
+{
+    std::lock_guard lock(state_);
+
+    requests_.allocate(std::min(allocation, config_.page_requests));
+    if (!allocation) {
+        /* Nobody will answer; who stands in line is told when it asks. */
+        while (auto request = requests_.end_one()) {
+            settle(*request, Answer::refused);
+        }
+        while (Context *context = requests_.give_up()) {
+            make_ready(*context);
+        }
+        for (auto &context : contexts_) {
+            context->granted.reset();
+        }
+        return;
+    }
+    grant_room();
+}
+
+void Core::reply(Context &context, Reply reply)
+{
+    context.reply = reply;
+    make_ready(context);
 }
 
 /* The request has left the table. */
@@ -187,18 +225,32 @@ void Core::settle(const PageRequest &request, Answer answer)
 
     if (context.epoch.load(std::memory_order_relaxed) == request.epoch &&
         context.schedule.place == Place::waiting) {
-        context.answer = answer;
-        make_ready(context);
+        reply(context, {answer, request.pages});
     }
-    wake_stalled();
+    grant_room();
 }
 
-/* They try again, and those that come too late stall again. */
-void Core::wake_stalled()
+/* For those who stand in line, as far as there is room. */
+void Core::grant_room()
 {
-    while (Context *context = scheduler_.next_stalled()) {
-        make_ready(*context);
+    while (auto request = requests_.next()) {
+        request->context->granted = request;
+        make_ready(*request->context);
     }
+}
+
+/*
+ * With state_ held, when the context stops: what it sent stays outstanding,
+ * what it did not send makes room.
+ */
+void Core::withdraw(Context &context)
+{
+    context.reply.reset();
+    requests_.leave(&context);
+    if (auto granted = std::exchange(context.granted, std::nullopt)) {
+        requests_.cancel(*granted);
+    }
+    grant_room();
 }
 
 void Core::make_ready(Context &context)

@@ -54,7 +54,8 @@ public:
     uint64_t read(uint64_t offset, unsigned size);
     void write(uint64_t offset, uint64_t value, unsigned size);
     void invalidate(uint32_t pasid, bool global, uint64_t va, uint64_t len);
-    void page_response(uint16_t prgi, ccad_response response);
+    bool page_response(uint32_t pasid, uint16_t prgi, ccad_response response);
+    void page_request_allocation(uint32_t allocation);
     void timer();
     bool hang(uint32_t context);
     void reset();
@@ -72,7 +73,7 @@ public:
     bool live(const Work &work) const;
     void put_back(Work &work, bool more);
     void fail(const Work &work, uint32_t cause);
-    void ask(const Work &work, const Miss &miss);
+    void ask(const Work &work, const Miss &miss, const Group &group);
     void hang(const Work &work);
     /* What came of an access; without locks or a gate held. */
     void report(std::optional<uint64_t> poison);
@@ -114,8 +115,10 @@ private:
     void kick();
     void set_alarm(const RunConfig &config);
     void set_alarm(uint64_t ns);
+    void reply(Context &context, Reply reply);
     void settle(const PageRequest &request, Answer answer);
-    void wake_stalled();
+    void grant_room();
+    void withdraw(Context &context);
     bool set_event(uint32_t event);
     bool event_raised() const { return event_ & event_mask_; }
 

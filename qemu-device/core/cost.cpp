@@ -44,7 +44,7 @@ Charge charge(const ccad_cost &cost, const Meter &meter)
             wide{meter.local.accesses} * cost.local_latency_ns +
             wide{meter.system.accesses} * cost.system_latency_ns +
             wide{meter.translations} * cost.translation_ns +
-            wide{meter.page_requests} * cost.page_request_ns),
+            wide{meter.page_groups} * cost.page_request_ns),
     };
 }
 

@@ -8,7 +8,7 @@
  *   accesses x latency of where the page lies (local or system memory)
  *   + bytes / bandwidth of where the page lies, rounded up once per memory
  *   + ATS requests x translation_ns
- *   + answered page requests x page_request_ns
+ *   + answered page request groups x page_request_ns
  *
  * The same command over the same pages with the same ATC contents costs the
  * same to the nanosecond: nothing depends on threads, on the host's speed or
@@ -61,6 +61,7 @@ struct Meter {
     uint64_t atc_hits = 0;
     uint64_t translations = 0;
     uint64_t page_requests = 0;
+    uint64_t page_groups = 0;
     uint64_t page_failures = 0;
 
     Meter operator+(const Meter &b) const
@@ -70,6 +71,7 @@ struct Meter {
                 atc_hits + b.atc_hits,
                 translations + b.translations,
                 page_requests + b.page_requests,
+                page_groups + b.page_groups,
                 page_failures + b.page_failures};
     }
     Meter operator-(const Meter &b) const
@@ -79,6 +81,7 @@ struct Meter {
                 atc_hits - b.atc_hits,
                 translations - b.translations,
                 page_requests - b.page_requests,
+                page_groups - b.page_groups,
                 page_failures - b.page_failures};
     }
 };

@@ -12,7 +12,7 @@ namespace {
  * that come next as well, but never so many that they push each other out of
  * a small ATC.
  */
-constexpr uint32_t max_batch = 16;
+constexpr uint32_t max_batch = max_group;
 
 } // namespace
 
@@ -44,6 +44,7 @@ void Engine::slice(Work &work)
     for (;;) {
         Next next;
         Miss miss{};
+        Group group;
         uint32_t vector = 0;
         bool over;
         std::optional<uint64_t> poison;
@@ -52,9 +53,9 @@ void Engine::slice(Work &work)
             if (!core_.live(work)) {
                 break;
             }
-            if (work.answer) {
-                run.asked(*work.answer);
-                work.answer.reset();
+            if (work.reply) {
+                run.asked(*work.reply);
+                work.reply.reset();
             }
             /* Who stops us passes the gate: until then we are live. */
             do {
@@ -66,6 +67,9 @@ void Engine::slice(Work &work)
             run.publish();
             poison = run.take_poison();
             miss = run.miss();
+            if (next == Next::ask) {
+                group = run.group();
+            }
             vector = run.config().vector;
         }
         core_.report(poison);
@@ -88,7 +92,7 @@ void Engine::slice(Work &work)
             core_.put_back(work, false);
             return;
         case Next::ask:
-            core_.ask(work, miss);
+            core_.ask(work, miss, group);
             return;
         case Next::hang:
             core_.hang(work);

@@ -25,10 +25,11 @@ public:
         return ops_.translate(opaque_, pasid, va, len, write, out.data(),
                               out.size());
     }
-    bool page_request(uint32_t pasid, uint64_t va, bool write,
-                      uint16_t prgi) const
+    bool page_request(uint32_t pasid, std::span<const uint64_t> pages,
+                      bool write, uint16_t prgi) const
     {
-        return ops_.page_request(opaque_, pasid, va, !write, write, prgi);
+        return ops_.page_request(opaque_, pasid, pages.data(), pages.size(),
+                                 !write, write, prgi);
     }
     void *map(uint64_t pa, uint64_t *len, bool write) const
     {

@@ -35,7 +35,8 @@ size_t Core::page_request_info(std::span<ccad_page_request_info> out) const
 
     requests_.each([&](const PageRequest &request) {
         if (n < out.size()) {
-            out[n++] = {request.context->number, request.pasid, request.prgi};
+            out[n++] = {request.context->number, request.pasid, request.prgi,
+                        request.pages};
         }
     });
     return n;

@@ -1,48 +1,119 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "page_requests.hpp"
 
+#include <algorithm>
+
 namespace ccad {
 
-std::optional<PageRequest> PageRequests::add(Context *context, uint64_t epoch,
-                                             uint32_t pasid)
+/* The allocation may have shrunk since they went out. */
+bool PageRequests::room(uint32_t pages) const
 {
-    if (outstanding_ == limit_) {
-        return std::nullopt;
-    }
+    return allocation_ && outstanding_ < allocation_ &&
+           std::min(pages, allocation_) <= allocation_ - outstanding_;
+}
+
+/* There are as many slots as page requests at most, so one is free. */
+PageRequest PageRequests::insert(const Waiting &who)
+{
     while (table_[next_].context) {
         next_ = (next_ + 1) % table_.size();
     }
 
     PageRequest &slot = table_[next_];
-    slot = {context, epoch, ++serial_, pasid, static_cast<uint16_t>(next_)};
+    slot = {.context = who.context,
+            .epoch = who.epoch,
+            .serial = ++serial_,
+            .pasid = who.pasid,
+            .pages = std::min(who.pages, allocation_),
+            .prgi = static_cast<uint16_t>(next_)};
     next_ = (next_ + 1) % table_.size();
-    outstanding_++;
+    outstanding_ += slot.pages;
     return slot;
 }
 
-std::optional<PageRequest> PageRequests::end(uint16_t prgi)
+std::optional<PageRequest> PageRequests::add(Context *context, uint64_t epoch,
+                                             uint32_t pasid, uint32_t pages)
 {
-    if (prgi >= table_.size() || !table_[prgi].context) {
+    const Waiting who{context, epoch, pasid, pages};
+
+    if (line_.empty() && room(pages)) {
+        return insert(who);
+    }
+    line_.push_back(who);
+    return std::nullopt;
+}
+
+std::optional<PageRequest> PageRequests::next()
+{
+    if (line_.empty() || !room(line_.front().pages)) {
         return std::nullopt;
     }
-    PageRequest request = table_[prgi];
-    table_[prgi].context = nullptr;
-    outstanding_--;
+    Waiting who = line_.front();
+    line_.pop_front();
+    return insert(who);
+}
+
+Context *PageRequests::give_up()
+{
+    if (line_.empty()) {
+        return nullptr;
+    }
+    Context *context = line_.front().context;
+    line_.pop_front();
+    return context;
+}
+
+void PageRequests::leave(const Context *context)
+{
+    std::erase_if(line_, [context](const Waiting &who) {
+        return who.context == context;
+    });
+}
+
+PageRequest PageRequests::take(PageRequest &slot)
+{
+    PageRequest request = slot;
+
+    slot.context = nullptr;
+    outstanding_ -= request.pages;
     return request;
+}
+
+std::optional<PageRequest> PageRequests::end(uint32_t pasid, uint16_t prgi)
+{
+    if (prgi >= table_.size() || !table_[prgi].context ||
+        table_[prgi].pasid != pasid) {
+        return std::nullopt;
+    }
+    return take(table_[prgi]);
+}
+
+std::optional<PageRequest> PageRequests::end_one()
+{
+    auto slot = std::ranges::find_if(table_, &PageRequest::context);
+
+    if (slot == table_.end()) {
+        return std::nullopt;
+    }
+    return take(*slot);
 }
 
 bool PageRequests::cancel(const PageRequest &request)
 {
-    const PageRequest &slot = table_[request.prgi];
+    PageRequest &slot = table_[request.prgi];
 
-    return slot.context && slot.serial == request.serial && end(request.prgi);
+    if (!slot.context || slot.serial != request.serial) {
+        return false;
+    }
+    take(slot);
+    return true;
 }
 
 void PageRequests::forget(uint32_t pasid)
 {
     for (PageRequest &slot : table_) {
         if (slot.context && slot.pasid == pasid) {
-            end(slot.prgi);
+            take(slot);
         }
     }
 }
@@ -53,6 +124,7 @@ void PageRequests::clear()
         slot.context = nullptr;
     }
     outstanding_ = 0;
+    line_.clear();
 }
 
 } // namespace ccad

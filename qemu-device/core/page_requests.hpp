@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Outstanding page requests.  Their group indices go round, so that an index
- * is used again as late as can be: a response to a request that a reset has
- * forgotten finds nobody, instead of somebody else.
+ * Outstanding page request groups, and who waits for room.
+ *
+ * A group has one index, one response, and as many page requests as it has
+ * pages; each of those counts against the allocation.  Group indices go
+ * round, so that an index is used again as late as can be: a response to a
+ * group that a reset has forgotten finds nobody, instead of somebody else.
+ *
+ * Who finds no room stands in line, and room is given in the order of the
+ * line: small groups do not overtake a large one for ever.
  *
  * Guarded by the core's state lock.
  */
@@ -10,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <optional>
 
 namespace ccad {
@@ -17,24 +24,42 @@ namespace ccad {
 struct Context;
 
 inline constexpr uint32_t max_page_requests = 512; /* 9 bits of PRG index */
+inline constexpr uint32_t max_group = 16;
 
 struct PageRequest {
     Context *context = nullptr; /* null: free */
     uint64_t epoch = 0;         /* of the context */
-    uint64_t serial = 0;        /* tells requests of one index apart */
+    uint64_t serial = 0;        /* tells groups of one index apart */
     uint32_t pasid = 0;
+    uint32_t pages = 0; /* in the group */
     uint16_t prgi = 0;
 };
 
 class PageRequests {
 public:
-    explicit PageRequests(uint32_t limit) : limit_(limit) {}
+    explicit PageRequests(uint32_t allocation) : allocation_(allocation) {}
 
-    /* Nothing if as many as allowed are outstanding. */
+    /* Page requests that may be outstanding. */
+    uint32_t allocation() const { return allocation_; }
+    void allocate(uint32_t allocation) { allocation_ = allocation; }
+
+    /*
+     * A group of so many pages, or of as many as may ever be outstanding.
+     * Nothing: there is no room, the context stands in line.
+     */
     std::optional<PageRequest> add(Context *context, uint64_t epoch,
-                                   uint32_t pasid);
-    /* The request that a response to prgi ends, if there is one. */
-    std::optional<PageRequest> end(uint16_t prgi);
+                                   uint32_t pasid, uint32_t pages);
+    /* The group of the first in line, if there is room for it now. */
+    std::optional<PageRequest> next();
+    /* The first in line leaves without one; null: there is no line. */
+    Context *give_up();
+    /* The context does not want one any more. */
+    void leave(const Context *context);
+
+    /* The group that a response of pasid to prgi ends, if there is one. */
+    std::optional<PageRequest> end(uint32_t pasid, uint16_t prgi);
+    /* Any of those outstanding. */
+    std::optional<PageRequest> end_one();
     /* End it if it is still the one. */
     bool cancel(const PageRequest &request);
     /* Those of a PASID that goes out of use will not be answered. */
@@ -51,9 +76,21 @@ public:
     void clear();
 
 private:
+    struct Waiting {
+        Context *context;
+        uint64_t epoch;
+        uint32_t pasid;
+        uint32_t pages;
+    };
+
+    bool room(uint32_t pages) const;
+    PageRequest insert(const Waiting &who);
+    PageRequest take(PageRequest &slot);
+
     std::array<PageRequest, max_page_requests> table_{};
-    uint32_t limit_;
-    uint32_t outstanding_ = 0;
+    std::deque<Waiting> line_;
+    uint32_t allocation_;
+    uint32_t outstanding_ = 0; /* page requests */
     uint32_t next_ = 0;
     uint64_t serial_ = 0;
 };

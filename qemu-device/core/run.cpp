@@ -227,6 +227,7 @@ void Run::end_command(uint8_t status)
 void Run::fault(uint8_t status)
 {
     need_ = Need::nothing;
+    alone_ = false;
     switch (miss_.operand) {
     case Operand::ring:
         error_ = Next::ring_error;
@@ -322,6 +323,7 @@ void Run::translated(
     env_.host.trace(CCAD_STEP_TRANSLATE, number_, miss_.va, miss_.write, got);
     if (got) {
         need_ = Need::nothing;
+        alone_ = false;
     } else if (stale) {
         need_ = Need::translation;
     } else if (timed_out_ ||
@@ -329,21 +331,59 @@ void Run::translated(
                 (command_.desc.flags & CCAD_DESC_NO_PAGE_REQUEST))) {
         fault(CCAD_COMP_PAGE_FAULT);
     } else {
+        find_group(*answer);
         need_ = Need::page;
     }
 }
 
-void Run::asked(Answer answer)
+/*
+ * The pages to request: the one that is needed, and those after it that the
+ * operand will touch and the host's answer says are missing as well.
+ */
+void Run::find_group(std::span<const ccad_translation> answer)
+{
+    const uint32_t most = alone_ ? 1 : env_.page_request_group;
+    const uint64_t last = miss_.va + (miss_.len - 1);
+    uint64_t cursor = miss_.va & ~(page_size - 1);
+
+    group_.size = 0;
+    group_.add(cursor);
+    for (const ccad_translation &one : answer) {
+        if (cursor < one.va || cursor - one.va >= one.len) {
+            return; /* not in order */
+        }
+        uint64_t end = std::min(one.va + (one.len - 1), last);
+        auto entry = Translation::from(one);
+        if (!entry || !entry->allows(miss_.write)) {
+            for (uint64_t va = cursor;; va += page_size) {
+                if (va != group_.pages[0]) {
+                    if (group_.size == most) {
+                        return;
+                    }
+                    group_.add(va);
+                }
+                if (end - va < page_size) {
+                    break;
+                }
+            }
+        }
+        if (end == last) {
+            return;
+        }
+        cursor = end + 1;
+    }
+}
+
+void Run::asked(Reply reply)
 {
     Meter &meter = meter_of(miss_.operand);
 
     env_.host.trace(CCAD_STEP_ANSWER, number_, miss_.va, miss_.write,
-                    answer == Answer::success);
-    if (answer != Answer::refused) {
-        meter.page_requests++;
-        charge(miss_.operand);
-    }
-    switch (answer) {
+                    reply.answer == Answer::success);
+    meter.page_requests += reply.pages;
+    meter.page_groups += reply.pages != 0;
+    charge(miss_.operand);
+    switch (reply.answer) {
     case Answer::success:
         if (++fruitless_ > max_fruitless) {
             fault(CCAD_COMP_PAGE_FAULT);
@@ -352,8 +392,17 @@ void Run::asked(Answer answer)
         }
         break;
     case Answer::invalid:
+        meter.page_failures += reply.pages;
+        /* Of which page, nobody says: the one that is needed decides. */
+        if (reply.pages > 1) {
+            alone_ = true;
+            need_ = Need::translation;
+        } else {
+            fault(CCAD_COMP_PAGE_FAULT);
+        }
+        break;
     case Answer::failure:
-        meter.page_failures++;
+        meter.page_failures += reply.pages;
         fault(CCAD_COMP_PAGE_FAULT);
         break;
     case Answer::refused:
@@ -405,6 +454,7 @@ void Run::abort(bool record)
     published_ = {};
     published_ns_ = 0;
     held_ = {};
+    alone_ = false;
     fruitless_ = 0;
 }
 

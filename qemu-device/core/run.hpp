@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -23,6 +24,7 @@
 #include <utility>
 
 #include "command.hpp"
+#include "page_requests.hpp"
 #include "stats.hpp"
 
 namespace ccad {
@@ -44,16 +46,33 @@ struct RunEnvironment : Memory {
     Timeline *timeline; /* null: memories are not shared */
     Stats &device_stats;
     Injection &injection;
+    const uint32_t page_request_group; /* most pages in one */
 };
 
-/* How a page request was answered. */
+/* The pages of a page request group, in order; the first one is needed now. */
+struct Group {
+    std::array<uint64_t, max_group> pages;
+    uint32_t size = 0;
+
+    void add(uint64_t va) { pages[size++] = va; }
+    std::span<const uint64_t> first(uint32_t n) const
+    {
+        return std::span(pages).first(std::min(n, size));
+    }
+};
+
+/* How a page request group was answered, and how many pages it had. */
 enum class Answer : uint8_t { success, invalid, failure, refused };
+struct Reply {
+    Answer answer;
+    uint32_t pages; /* 0 if it was not sent */
+};
 
 enum class Next : uint8_t {
     advance,   /* call advance() again */
     idle,      /* no command in the ring */
     translate, /* ask the host for miss(), then translated() */
-    ask,       /* request the page of miss(), then asked() */
+    ask,       /* request the pages of group(), then asked() */
     interrupt, /* raise the vector */
     hang,      /* never again, unless expire() is called */
     ring_error,
@@ -74,12 +93,13 @@ public:
 
     Next advance();
     const Miss &miss() const { return miss_; }
+    const Group &group() const { return group_; }
     const RunConfig &config() const { return config_; }
 
     /* The host's answer to a request made at generation; none: refused. */
     void translated(uint64_t generation,
                     std::optional<std::span<const ccad_translation>> answer);
-    void asked(Answer answer);
+    void asked(Reply reply);
 
     /* Where in local memory a command met poison since the last call. */
     std::optional<uint64_t> take_poison()
@@ -140,6 +160,7 @@ private:
                 bool write) override;
     void blocked(const Window &window, Operand operand, uint64_t va,
                  uint64_t len, bool write) override;
+    void find_group(std::span<const ccad_translation> answer);
 
     Next fetch();
     Next execute();
@@ -185,6 +206,8 @@ private:
     CounterRecords due_; /* of the step in progress */
     std::optional<uint64_t> poison_;
     Miss miss_{};
+    Group group_;
+    bool alone_ = false; /* a group failed: now the page that is needed */
     unsigned fruitless_ = 0; /* page requests granted without progress */
 };
 

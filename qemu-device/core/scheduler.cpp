@@ -17,8 +17,6 @@ void Scheduler::move(Context &context, Place to)
         ready_.erase(schedule.turn);
         break;
     case Place::stalled:
-        std::erase(stalled_, &context);
-        [[fallthrough]];
     case Place::waiting:
         held_.erase(schedule.turn);
         break;
@@ -43,8 +41,6 @@ void Scheduler::move(Context &context, Place to)
         enqueue(context, ready_);
         break;
     case Place::stalled:
-        stalled_.push_back(&context);
-        [[fallthrough]];
     case Place::waiting:
         if (ordered_) {
             enqueue(context, held_);
@@ -114,11 +110,6 @@ void Scheduler::served(const Work &work)
     uint64_t &vtime = work.context->schedule.vtime;
 
     vtime += std::min(work.service(), (UINT64_MAX - vtime) >> shift) << shift;
-}
-
-Context *Scheduler::next_stalled()
-{
-    return stalled_.empty() ? nullptr : stalled_.front();
 }
 
 uint64_t Scheduler::clock() const

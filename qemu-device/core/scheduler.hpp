@@ -21,7 +21,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <set>
 #include <tuple>
 #include <vector>
@@ -80,8 +79,6 @@ public:
     /* Its context has got the service; before it moves on. */
     void served(const Work &work);
 
-    Context *next_stalled();
-
     /* The device's clock. */
     uint64_t clock() const;
     /* The context's clock has advanced while no engine had it. */
@@ -98,7 +95,6 @@ private:
     const uint32_t slice_ns_;
     std::set<Turn> ready_;
     std::set<Turn> held_; /* in order: those that keep others back */
-    std::deque<Context *> stalled_;
     std::vector<Context *> running_;
     uint32_t serving_ = 0; /* engines with a context, stopped or not */
     uint64_t arrivals_ = 0;

@@ -60,8 +60,8 @@ void Core::timer()
             if (deadline <= now) {
                 uint64_t epoch =
                     context->epoch.fetch_add(1, std::memory_order_acq_rel) + 1;
-                context->answer.reset();
                 scheduler_.move(*context, Place::hung);
+                withdraw(*context);
                 late.emplace_back(context.get(), epoch);
                 deadline = UINT64_MAX;
             }

@@ -77,12 +77,13 @@ typedef struct ccad_host_ops {
     int (*translate)(void *opaque, uint32_t pasid, uint64_t va, uint64_t len,
                      bool write, ccad_translation *out, size_t max);
     /*
-     * PRI: request one page, the last of the group prgi.  The answer comes
-     * through ccad_core_page_response(), possibly before this returns.
-     * Returns false if the request could not be made (PRI off).
+     * PRI: request the n pages as the group prgi, the last one marked as the
+     * last, with no other request of the group possible later.  The one answer
+     * comes through ccad_core_page_response(), possibly before this returns.
+     * Returns false if the requests could not be made (PRI off).
      */
-    bool (*page_request)(void *opaque, uint32_t pasid, uint64_t va, bool read,
-                         bool write, uint16_t prgi);
+    bool (*page_request)(void *opaque, uint32_t pasid, const uint64_t *pages,
+                         size_t n, bool read, bool write, uint16_t prgi);
     /*
      * Make [pa, pa + *len) accessible to the calling thread, *len may shrink;
      * NULL if it is not memory.  unmap gives it back, with the bytes used.
@@ -141,7 +142,7 @@ typedef struct ccad_cost {
     uint32_t system_latency_ns;
     uint32_t system_mbps;
     uint32_t translation_ns;        /* one ATS request */
-    uint32_t page_request_ns;       /* one page request */
+    uint32_t page_request_ns;       /* one group of page requests */
 } ccad_cost;
 
 /*
@@ -161,6 +162,7 @@ typedef struct ccad_config {
     uint32_t atc_ways;              /* 1..64 */
     uint32_t vectors;               /* MSI-X vectors */
     uint32_t page_requests;         /* most outstanding page requests, 1..512 */
+    uint32_t page_request_group;    /* most pages in a group, 1..16 */
     uint32_t counters;              /* granules with a counter, 1..2^24 */
     uint64_t mem_size;              /* bytes of local memory, 0: none */
     uint32_t slice_ns;              /* time slice of contexts that set none */
@@ -217,9 +219,21 @@ void ccad_core_timer(ccad_core *core);
  */
 bool ccad_core_hang(ccad_core *core, uint32_t context);
 
-/* The response to page request group prgi; an unknown one is ignored. */
-void ccad_core_page_response(ccad_core *core, uint16_t prgi,
+/*
+ * The response to page request group prgi of pasid.  False if it answers
+ * nothing that is outstanding: it is ignored.
+ */
+bool ccad_core_page_response(ccad_core *core, uint32_t pasid, uint16_t prgi,
                              ccad_response response);
+
+/*
+ * How many page requests may be outstanding: what software allocated, and
+ * never more than page_requests of the configuration, which is where it
+ * begins.  0 is for page requests switched off: those outstanding are
+ * forgotten, and the commands that need them fail.  A reset leaves it as it
+ * is.
+ */
+void ccad_core_page_request_allocation(ccad_core *core, uint32_t allocation);
 
 /*
  * Reset everything software can see; unbinds the PASIDs in use. On return no engine touches memory on
@@ -262,7 +276,7 @@ typedef enum ccad_place {
     CCAD_PLACE_READY,       /* for an engine to become free */
     CCAD_PLACE_RUNNING,     /* with an engine */
     CCAD_PLACE_WAITING,     /* for the response to its page request */
-    CCAD_PLACE_STALLED,     /* for a page request to become free */
+    CCAD_PLACE_STALLED,     /* for room for its page requests */
     CCAD_PLACE_HUNG,        /* until it is stopped or timed out */
 } ccad_place;
 
@@ -286,9 +300,10 @@ typedef struct ccad_page_request_info {
     uint32_t context;
     uint32_t pasid;
     uint16_t prgi;
+    uint32_t pages;
 } ccad_page_request_info;
 
-/* The page requests outstanding, at most max of them; returns how many. */
+/* The groups outstanding, at most max of them; returns how many. */
 size_t ccad_core_page_requests(ccad_core *core, ccad_page_request_info *out,
                                size_t max);
 

@@ -84,6 +84,7 @@ void ccad_caps_reset(CcadState *s)
     pci_set_long(config + CCAD_PRI_OFFSET + PCI_PRI_ALLOC_REQ, 0);
     pci_set_word(config + CCAD_PRI_OFFSET + PCI_PRI_STATUS,
                  PCI_PRI_STATUS_PASID | PCI_PRI_STATUS_STOPPED);
+    ccad_host_pri_changed(s);
     ccad_aer_reset(s);
 }
 
@@ -93,11 +94,9 @@ static void ccad_pri_control(CcadState *s, bool was_enabled)
     PCIDevice *pdev = PCI_DEVICE(s);
     uint8_t *cap = pdev->config + CCAD_PRI_OFFSET;
     bool enabled = pcie_pri_enabled(pdev);
-    bool reset = pci_get_word(cap + PCI_PRI_CTRL) & PCI_PRI_CTRL_RESET;
 
-    if (reset) {
-        pci_word_test_and_clear_mask(cap + PCI_PRI_CTRL, PCI_PRI_CTRL_RESET);
-    }
+    /* Reads as zero; nothing is outstanding while the interface is off. */
+    pci_word_test_and_clear_mask(cap + PCI_PRI_CTRL, PCI_PRI_CTRL_RESET);
     if (enabled && !was_enabled) {
         pci_word_test_and_clear_mask(cap + PCI_PRI_STATUS,
                                      PCI_PRI_STATUS_STOPPED);
@@ -105,9 +104,7 @@ static void ccad_pri_control(CcadState *s, bool was_enabled)
         pci_word_test_and_set_mask(cap + PCI_PRI_STATUS,
                                    PCI_PRI_STATUS_STOPPED);
     }
-    if (reset || enabled != was_enabled) {
-        ccad_host_pri_changed(s);
-    }
+    ccad_host_pri_changed(s);
 }
 
 void ccad_write_config(PCIDevice *pdev, uint32_t addr, uint32_t val, int len)

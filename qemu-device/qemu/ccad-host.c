@@ -8,7 +8,6 @@
  * requests need it: the vIOMMU reports faults and sends interrupts from them.
  */
 #include "qemu/osdep.h"
-#include "qemu/bitmap.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "hw/pci/msix.h"
@@ -114,44 +113,34 @@ static void ccad_pri_status(CcadState *s, uint16_t bits)
                                PCI_PRI_STATUS, bits);
 }
 
-static bool ccad_host_page_request(void *opaque, uint32_t pasid, uint64_t va,
-                                   bool read, bool write, uint16_t prgi)
+static bool ccad_host_page_request(void *opaque, uint32_t pasid,
+                                   const uint64_t *pages, size_t n, bool read,
+                                   bool write, uint16_t prgi)
 {
     CcadState *s = opaque;
-    PCIDevice *pdev = PCI_DEVICE(s);
-    int ret;
+    int ret = -EPERM;
 
-    assert(prgi < CCAD_PRI_GROUPS);
+    assert(n && prgi < CCAD_PRI_GROUPS);
+    /* All of the group in one go: no part of one is ever left behind. */
     BQL_LOCK_GUARD();
-    for (;;) {
-        uint32_t allocated = MIN(pcie_pri_get_req_alloc(pdev),
-                                 s->config.page_requests);
-
-        if (!allocated || !ccad_pasid_in_use(s, pasid)) {
-            trace_ccad_page_request(pasid, va, read, write, prgi, -EPERM);
-            return false;
-        }
-        if (bitmap_count_one(s->pri_groups, CCAD_PRI_GROUPS) < allocated) {
-            break;
-        }
-        trace_ccad_page_request_wait(pasid, va, allocated);
-        qemu_cond_wait_bql(&s->pri_free);
+    if (!ccad_pasid_in_use(s, pasid)) {
+        trace_ccad_page_request(pasid, pages[0], read, write, prgi, true, ret);
+        return false;
     }
+    for (size_t i = 0; i < n; i++) {
+        bool last = i == n - 1;
 
-    set_bit(prgi, s->pri_groups);
-    ret = pci_pri_request_page(pdev, pasid, false, false,
-                               va & ~(CCAD_PAGE_SIZE - 1), true, prgi, read,
-                               write);
-    trace_ccad_page_request(pasid, va, read, write, prgi, ret);
-    if (ret) {
-        clear_bit(prgi, s->pri_groups);
+        ret = pci_pri_request_page(PCI_DEVICE(s), pasid, false, false,
+                                   pages[i], last, prgi, read, write);
+        trace_ccad_page_request(pasid, pages[i], read, write, prgi, last, ret);
     }
     if (ret == -ENOSPC) {
         /*
-         * The guest's queue is full.  The IOMMU answers such a request with
-         * success, and the device finds the page still missing and asks again.
+         * The guest's queue is full.  The IOMMU drops what is not the last of
+         * its group and answers the last with success; the device finds the
+         * page still missing and asks again.
          */
-        ccad_core_page_response(s->core, prgi, CCAD_RESPONSE_SUCCESS);
+        ccad_core_page_response(s->core, pasid, prgi, CCAD_RESPONSE_SUCCESS);
         ret = 0;
     }
     return ret == 0;
@@ -162,41 +151,39 @@ static void ccad_pri_notify(IOMMUPRINotifier *notifier,
 {
     CcadPasid *p = container_of(notifier, CcadPasid, pri);
     CcadState *s = p->s;
-    bool expected = response->prgi < CCAD_PRI_GROUPS &&
-                    test_bit(response->prgi, s->pri_groups);
+    ccad_response code = CCAD_RESPONSE_FAILURE;
+    bool expected;
 
+    switch (response->response_code) {
+    case IOMMU_PRI_RESP_SUCCESS:
+        code = CCAD_RESPONSE_SUCCESS;
+        break;
+    case IOMMU_PRI_RESP_INVALID_REQUEST:
+        code = CCAD_RESPONSE_INVALID;
+        break;
+    case IOMMU_PRI_RESP_FAILURE:
+        break;
+    }
+    expected = ccad_core_page_response(s->core, p->pasid, response->prgi,
+                                       code);
     trace_ccad_page_response(p->pasid, response->prgi,
                              response->response_code, expected);
     if (!expected) {
         ccad_pri_status(s, PCI_PRI_STATUS_UPRGI);
-        return;
-    }
-    clear_bit(response->prgi, s->pri_groups);
-    qemu_cond_broadcast(&s->pri_free);
-
-    switch (response->response_code) {
-    case IOMMU_PRI_RESP_SUCCESS:
-        ccad_core_page_response(s->core, response->prgi,
-                                CCAD_RESPONSE_SUCCESS);
-        break;
-    case IOMMU_PRI_RESP_INVALID_REQUEST:
-        ccad_core_page_response(s->core, response->prgi,
-                                CCAD_RESPONSE_INVALID);
-        break;
-    case IOMMU_PRI_RESP_FAILURE:
+    } else if (code == CCAD_RESPONSE_FAILURE) {
         ccad_pri_status(s, PCI_PRI_STATUS_RF);
-        ccad_core_page_response(s->core, response->prgi,
-                                CCAD_RESPONSE_FAILURE);
-        break;
     }
 }
 
 void ccad_host_pri_changed(CcadState *s)
 {
-    if (!pcie_pri_enabled(PCI_DEVICE(s))) {
-        bitmap_zero(s->pri_groups, CCAD_PRI_GROUPS);
+    PCIDevice *pdev = PCI_DEVICE(s);
+    uint32_t allocation =
+        pcie_pasid_enabled(pdev) ? pcie_pri_get_req_alloc(pdev) : 0;
+
+    if (s->core) {
+        ccad_core_page_request_allocation(s->core, allocation);
     }
-    qemu_cond_broadcast(&s->pri_free);
 }
 
 /* PASIDs */
@@ -260,7 +247,6 @@ static void ccad_host_pasid_unbind(void *opaque, uint32_t pasid)
 void ccad_host_unbind_all(CcadState *s)
 {
     g_hash_table_remove_all(s->pasids);
-    qemu_cond_broadcast(&s->pri_free);
 }
 
 /* Memory */
@@ -448,14 +434,12 @@ void ccad_host_init(CcadState *s)
 {
     s->local_base = PCI_BAR_UNMAPPED;
     s->pasids = g_hash_table_new_full(NULL, NULL, NULL, ccad_pasid_free);
-    qemu_cond_init(&s->pri_free);
     timer_init_ns(&s->timer, QEMU_CLOCK_VIRTUAL, ccad_timer, s);
 }
 
 void ccad_host_exit(CcadState *s)
 {
     g_clear_pointer(&s->pasids, g_hash_table_destroy);
-    qemu_cond_destroy(&s->pri_free);
     timer_del(&s->timer);
     timer_deinit(&s->timer);
 }
@@ -463,6 +447,5 @@ void ccad_host_exit(CcadState *s)
 void ccad_host_reset(CcadState *s)
 {
     ccad_host_unbind_all(s);
-    bitmap_zero(s->pri_groups, CCAD_PRI_GROUPS);
     qatomic_set(&s->local_base, PCI_BAR_UNMAPPED);
 }

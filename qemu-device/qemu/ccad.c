@@ -223,6 +223,8 @@ static const Property ccad_properties[] = {
     DEFINE_PROP_UINT32("atc-sets", CcadState, config.atc_sets, 64),
     DEFINE_PROP_UINT32("atc-ways", CcadState, config.atc_ways, 4),
     DEFINE_PROP_UINT32("page-requests", CcadState, config.page_requests, 32),
+    DEFINE_PROP_UINT32("page-request-group", CcadState,
+                       config.page_request_group, 8),
     DEFINE_PROP_UINT32("time-slice-ns", CcadState, config.slice_ns, 100000),
     DEFINE_PROP_BOOL("ordered", CcadState, config.ordered, false),
     DEFINE_PROP_UINT32("counters", CcadState, config.counters, 65536),
@@ -259,6 +261,7 @@ static const struct {
     { "atc-sets", "Sets of the address translation cache, a power of two" },
     { "atc-ways", "Entries in each set of the address translation cache" },
     { "page-requests", "Most page requests outstanding, 1 to 512" },
+    { "page-request-group", "Most pages in a page request group, 1 to 16" },
     { "time-slice-ns", "Device time of a time slice, for contexts that set "
                        "none" },
     { "ordered", "Run contexts in the order of their device clocks and charge "
@@ -272,7 +275,7 @@ static const struct {
     { "system-latency-ns", "Device time of an access to system memory" },
     { "system-bandwidth", "Bandwidth of system memory, MiB/s" },
     { "translation-ns", "Device time of an ATS request" },
-    { "page-request-ns", "Device time of a page request" },
+    { "page-request-ns", "Device time of a group of page requests" },
     { "volatile", "Local memory loses its contents at every reset" },
     { "x-seed", "Seed of the failures on purpose; 0 takes a random one and "
                 "tells it" },

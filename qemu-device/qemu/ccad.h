@@ -9,7 +9,6 @@
 #define HW_MISC_CCAD_H
 
 #include "hw/pci/pci_device.h"
-#include "qemu/bitmap.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "qom/object.h"
@@ -57,8 +56,6 @@ struct CcadState {
     uint64_t local_base;        /* where BAR2 is, PCI_BAR_UNMAPPED; atomic */
 
     GHashTable *pasids;         /* of CcadPasid, by PASID: those in use */
-    DECLARE_BITMAP(pri_groups, CCAD_PRI_GROUPS); /* outstanding groups */
-    QemuCond pri_free;          /* a group ended, or PRI changed */
     QEMUTimer timer;            /* of the core; virtual time */
 
     QEMUBH *aer_bh;
@@ -90,11 +87,14 @@ void ccad_aer_report(CcadState *s, CcadAer error);
 extern const ccad_host_ops ccad_host;
 void ccad_host_init(CcadState *s);
 void ccad_host_exit(CcadState *s);
-/* Forget every PASID and every outstanding page request. */
+/* Forget every PASID. */
 void ccad_host_reset(CcadState *s);
 /* Stop listening to the IOMMU, whatever the contexts think. */
 void ccad_host_unbind_all(CcadState *s);
-/* The page request interface was enabled, disabled or reset. */
+/*
+ * Tell the core how many page requests software allows; to be called whenever
+ * the control registers of PRI or PASID may have changed.
+ */
 void ccad_host_pri_changed(CcadState *s);
 void ccad_host_update_local_base(CcadState *s);
 

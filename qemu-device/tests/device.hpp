@@ -46,6 +46,7 @@ inline ccad_config small_config()
         .atc_ways = 4,
         .vectors = 5,
         .page_requests = 32,
+        .page_request_group = 4,
         .counters = 1024,
         .mem_size = FakeHost::local_size,
         .slice_ns = 100'000,

@@ -86,10 +86,12 @@ ccad_host_ops FakeHost::ops() const
             return Op::host(opaque).do_translate(pasid, va, len, write, out,
                                                  max);
         },
-        .page_request = [](void *opaque, uint32_t pasid, uint64_t va,
-                           bool read, bool write, uint16_t prgi) {
+        .page_request = [](void *opaque, uint32_t pasid,
+                           const uint64_t *pages, size_t n, bool read,
+                           bool write, uint16_t prgi) {
             return Op::host(opaque).do_page_request(
-                {pasid, va, read, write, prgi});
+                {pasid, n ? *pages : 0, {pages, pages + n}, read, write,
+                 prgi});
         },
         .map = [](void *opaque, uint64_t pa, uint64_t *len, bool write) {
             return Op::host(opaque).do_map(pa, len, write);
@@ -402,6 +404,19 @@ ccad_response FakeHost::serve(uint32_t pasid, uint64_t va, bool write)
     return CCAD_RESPONSE_INVALID;
 }
 
+ccad_response FakeHost::serve(const PageRequest &request)
+{
+    for (uint64_t va : request.pages) {
+        auto given = answer ? answer(va) : std::nullopt;
+        ccad_response response =
+            given ? *given : serve(request.pasid, va, request.write);
+        if (response != CCAD_RESPONSE_SUCCESS) {
+            return response;
+        }
+    }
+    return CCAD_RESPONSE_SUCCESS;
+}
+
 void FakeHost::serving(Serving how)
 {
     {
@@ -426,7 +441,7 @@ void FakeHost::respond(const PageRequest &request, ccad_response response)
         });
     }
     std::lock_guard lock(big_lock_);
-    ccad_core_page_response(core_, request.prgi, response);
+    ccad_core_page_response(core_, request.pasid, request.prgi, response);
 }
 
 void FakeHost::serve_thread()
@@ -446,11 +461,8 @@ void FakeHost::serve_thread()
         lock.unlock();
         {
             std::lock_guard big(big_lock_);
-            auto given = answer ? answer(request) : std::nullopt;
-            ccad_core_page_response(
-                core_, request.prgi,
-                given ? *given
-                      : serve(request.pasid, request.va, request.write));
+            ccad_core_page_response(core_, request.pasid, request.prgi,
+                                    serve(request));
         }
         lock.lock();
     }
@@ -498,6 +510,15 @@ bool FakeHost::do_page_request(const PageRequest &request)
     Serving how;
 
     enter_op("page_request");
+    page_request_count_ += static_cast<unsigned>(request.pages.size());
+    if (request.pages.empty() || request.pages.size() > 16 ||
+        std::ranges::any_of(request.pages,
+                            [](uint64_t va) { return va % page; }) ||
+        std::ranges::adjacent_find(request.pages, std::greater_equal()) !=
+            request.pages.end() ||
+        request.read == request.write) {
+        violation("a page request group that makes no sense");
+    }
     {
         std::lock_guard lock(mutex_);
         how = serving_;
@@ -513,10 +534,8 @@ bool FakeHost::do_page_request(const PageRequest &request)
     changed_.notify_all();
     if (how == Serving::inside) {
         std::lock_guard lock(big_lock_);
-        auto given = answer ? answer(request) : std::nullopt;
-        ccad_core_page_response(
-            core_, request.prgi,
-            given ? *given : serve(request.pasid, request.va, request.write));
+        ccad_core_page_response(core_, request.pasid, request.prgi,
+                                serve(request));
     }
     return how != Serving::impossible;
 }

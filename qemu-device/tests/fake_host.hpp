@@ -98,9 +98,11 @@ public:
     /* Serve one page request as an operating system does. */
     ccad_response serve(uint32_t pasid, uint64_t va, bool write);
 
+    /* A group of page requests. */
     struct PageRequest {
         uint32_t pasid;
-        uint64_t va;
+        uint64_t va; /* of the first page */
+        std::vector<uint64_t> pages;
         bool read;
         bool write;
         uint16_t prgi;
@@ -114,8 +116,12 @@ public:
     void serving(Serving how);
     std::vector<PageRequest> requests();
     void respond(const PageRequest &request, ccad_response response);
-    /* Answer instead of serve(), if it gives an answer. */
-    std::function<std::optional<ccad_response>(const PageRequest &)> answer;
+    /* One page after the other, until one of them fails. */
+    ccad_response serve(const PageRequest &request);
+    /* Answer for a page instead of serve(), if it gives an answer. */
+    std::function<std::optional<ccad_response>(uint64_t va)> answer;
+    /* Page requests of all groups so far. */
+    unsigned page_request_count() const { return page_request_count_; }
 
     /* Called in these operations, without the big lock. */
     std::function<void(uint32_t pasid, uint64_t va)> on_translate;
@@ -176,6 +182,7 @@ private:
     std::atomic<unsigned> mapped_{0};
     std::atomic<unsigned> translate_calls_{0};
     std::atomic<unsigned> write_translate_calls_{0};
+    std::atomic<unsigned> page_request_count_{0};
     std::atomic<int> threads_{0};
     std::atomic<uint64_t> now_ns_{1'000'000'000};
     std::atomic<uint64_t> timer_ns_{UINT64_MAX};

@@ -27,7 +27,8 @@ TEST(Cost, AddsUpWhatIsCharged)
     EXPECT_EQ(device_ns(cost, meter), 100 + transfer(4096, 10000) +
                                           2 * 500 + transfer(4097, 1000));
     meter.translations = 3;
-    meter.page_requests = 2;
+    meter.page_requests = 7;
+    meter.page_groups = 2;
     EXPECT_EQ(device_ns(cost, meter),
               100 + transfer(4096, 10000) + 2 * 500 + transfer(4097, 1000) +
                   3 * 1000 + 2 * 20000);

@@ -30,7 +30,7 @@ protected:
             ccad_core_read(core, CCAD_DOORBELL(0) + CCAD_DB_STATS, 8);
             /* Of another PASID: its own would be asked for for ever. */
             ccad_core_invalidate(core, 99, false, 0, 0);
-            ccad_core_page_response(core, 511, CCAD_RESPONSE_SUCCESS);
+            ccad_core_page_response(core, 99, 511, CCAD_RESPONSE_SUCCESS);
             /* Another context: disabling goes all the way. */
             ccad_core_write(core, CCAD_DOORBELL(3) + CCAD_DB_CLEAR, 1, 4);
             ccad_core_write(core, CCAD_CTX(3) + CCAD_CTX_CTRL, 0, 4);

@@ -20,39 +20,112 @@ TEST_F(Table, HoldsNoMoreThanItsLimit)
 {
     PageRequests table(2);
 
-    auto a = table.add(someone, 1, pasid);
-    auto b = table.add(someone, 1, pasid);
+    auto a = table.add(someone, 1, pasid, 1);
+    auto b = table.add(someone, 1, pasid, 1);
     ASSERT_TRUE(a && b);
     EXPECT_NE(a->prgi, b->prgi);
-    EXPECT_FALSE(table.add(someone, 1, pasid));
-    EXPECT_TRUE(table.end(a->prgi));
-    EXPECT_TRUE(table.add(someone, 1, pasid));
+    EXPECT_FALSE(table.add(someone, 1, pasid, 1));
+    EXPECT_TRUE(table.end(pasid, a->prgi));
+    EXPECT_EQ(table.next()->context, someone) << "who stood in line";
+    EXPECT_FALSE(table.next());
 }
 
 TEST_F(Table, KnowsEachRequestOnce)
 {
     PageRequests table(4);
-    auto a = table.add(someone, 7, pasid);
+    auto a = table.add(someone, 7, pasid, 1);
 
-    EXPECT_EQ(table.end(a->prgi)->epoch, 7);
-    EXPECT_FALSE(table.end(a->prgi));
-    EXPECT_FALSE(table.end(511));
-    EXPECT_FALSE(table.end(512)) << "no such index";
-    EXPECT_FALSE(table.end(0xffff));
+    EXPECT_EQ(table.end(pasid, a->prgi)->epoch, 7);
+    EXPECT_FALSE(table.end(pasid, a->prgi));
+    EXPECT_FALSE(table.end(pasid, 511));
+    EXPECT_FALSE(table.end(pasid, 512)) << "no such index";
+    EXPECT_FALSE(table.end(pasid, 0xffff));
+}
+
+TEST_F(Table, KnowsItsPasid)
+{
+    PageRequests table(4);
+    auto a = table.add(someone, 7, pasid, 1);
+
+    EXPECT_FALSE(table.end(pasid + 1, a->prgi));
+    EXPECT_TRUE(table.end(pasid, a->prgi));
+}
+
+TEST_F(Table, CountsThePagesOfAGroup)
+{
+    PageRequests table(8);
+
+    auto a = table.add(someone, 1, pasid, 5);
+    EXPECT_EQ(a->pages, 5);
+    EXPECT_TRUE(table.add(someone, 1, pasid, 3));
+    EXPECT_FALSE(table.add(someone, 1, pasid, 1));
+    table.end(pasid, a->prgi);
+    EXPECT_EQ(table.next()->pages, 1);
+}
+
+TEST_F(Table, CutsAGroupThatNeverFits)
+{
+    PageRequests table(3);
+    EXPECT_EQ(table.add(someone, 1, pasid, 16)->pages, 3);
+}
+
+TEST_F(Table, KeepsTheLine)
+{
+    auto large = reinterpret_cast<Context *>(16);
+    auto small = reinterpret_cast<Context *>(24);
+    PageRequests table(4);
+
+    auto a = table.add(someone, 1, pasid, 1);
+    EXPECT_FALSE(table.add(large, 1, pasid, 4));
+    EXPECT_FALSE(table.add(small, 1, pasid, 1)) << "there is room, but a line";
+    EXPECT_FALSE(table.next());
+    table.end(pasid, a->prgi);
+    auto b = table.next();
+    EXPECT_EQ(b->context, large);
+    EXPECT_FALSE(table.next());
+    table.end(pasid, b->prgi);
+    EXPECT_EQ(table.next()->context, small);
+
+    EXPECT_FALSE(table.add(large, 1, pasid, 4));
+    EXPECT_FALSE(table.add(small, 1, pasid, 1));
+    table.leave(large);
+    EXPECT_EQ(table.next()->context, small);
+}
+
+TEST_F(Table, GoesByTheAllocation)
+{
+    PageRequests table(4);
+
+    auto a = table.add(someone, 1, pasid, 3);
+    table.allocate(2);
+    EXPECT_FALSE(table.add(someone, 1, pasid, 1));
+    table.end(pasid, a->prgi);
+    EXPECT_EQ(table.next()->pages, 1);
+    EXPECT_FALSE(table.add(someone, 1, pasid, 3));
+    table.allocate(4);
+    EXPECT_EQ(table.next()->pages, 3);
+    table.allocate(0);
+    EXPECT_FALSE(table.add(someone, 1, pasid, 1));
+    EXPECT_FALSE(table.next());
+    EXPECT_EQ(table.give_up(), someone);
+    EXPECT_EQ(table.give_up(), nullptr);
+    EXPECT_TRUE(table.end_one());
+    EXPECT_TRUE(table.end_one());
+    EXPECT_FALSE(table.end_one());
 }
 
 TEST_F(Table, UsesAnIndexAgainAsLateAsCanBe)
 {
     PageRequests table(1);
-    auto first = table.add(someone, 1, pasid);
+    auto first = table.add(someone, 1, pasid, 1);
     table.clear();
 
     for (uint32_t i = 1; i < max_page_requests; i++) {
-        auto next = table.add(someone, 1, pasid);
+        auto next = table.add(someone, 1, pasid, 1);
         ASSERT_NE(next->prgi, first->prgi) << i;
-        table.end(next->prgi);
+        table.end(pasid, next->prgi);
     }
-    EXPECT_EQ(table.add(someone, 1, pasid)->prgi, first->prgi);
+    EXPECT_EQ(table.add(someone, 1, pasid, 1)->prgi, first->prgi);
 }
 
 TEST_F(Table, GivesEveryIndexOut)
@@ -61,21 +134,21 @@ TEST_F(Table, GivesEveryIndexOut)
     std::set<uint16_t> indices;
 
     for (uint32_t i = 0; i < max_page_requests; i++) {
-        indices.insert(table.add(someone, 1, pasid)->prgi);
+        indices.insert(table.add(someone, 1, pasid, 1)->prgi);
     }
     EXPECT_EQ(indices.size(), max_page_requests);
-    EXPECT_FALSE(table.add(someone, 1, pasid));
+    EXPECT_FALSE(table.add(someone, 1, pasid, 1));
 }
 
 TEST_F(Table, CancelsOnlyTheSameRequest)
 {
     PageRequests table(1);
-    auto old = table.add(someone, 1, pasid);
+    auto old = table.add(someone, 1, pasid, 1);
     table.clear();
-    auto same_index = table.add(someone, 2, pasid);
+    auto same_index = table.add(someone, 2, pasid, 1);
     while (same_index->prgi != old->prgi) {
-        table.end(same_index->prgi);
-        same_index = table.add(someone, 2, pasid);
+        table.end(pasid, same_index->prgi);
+        same_index = table.add(someone, 2, pasid, 1);
     }
 
     EXPECT_FALSE(table.cancel(*old));
@@ -86,14 +159,14 @@ TEST_F(Table, CancelsOnlyTheSameRequest)
 TEST_F(Table, ForgetsThoseOfAPasid)
 {
     PageRequests table(2);
-    auto a = table.add(someone, 1, 1);
-    auto b = table.add(someone, 1, 2);
+    auto a = table.add(someone, 1, 1, 1);
+    auto b = table.add(someone, 1, 2, 1);
 
     table.forget(1);
 
-    EXPECT_FALSE(table.end(a->prgi));
-    EXPECT_TRUE(table.add(someone, 1, 3)) << "its place is free";
-    EXPECT_TRUE(table.end(b->prgi));
+    EXPECT_FALSE(table.end(1, a->prgi));
+    EXPECT_TRUE(table.add(someone, 1, 3, 1)) << "its place is free";
+    EXPECT_TRUE(table.end(2, b->prgi));
 }
 
 /* A device whose pages come when they are asked for. */
@@ -162,9 +235,9 @@ TEST_P(Failed, EndTheCommandWithAddressAndAccess)
 {
     auto [response, write] = GetParam();
     uint64_t va = write ? dst_va : src_va;
-    host.answer = [&](const FakeHost::PageRequest &request)
+    host.answer = [&](uint64_t at)
         -> std::optional<ccad_response> {
-        return request.va == va + page ? std::optional(response)
+        return at == va + page ? std::optional(response)
                                        : std::nullopt;
     };
     host.add_region(pasid, {src_va, 4 * page});
@@ -177,11 +250,19 @@ TEST_P(Failed, EndTheCommandWithAddressAndAccess)
 
     EXPECT_EQ(record.status, CCAD_COMP_PAGE_FAULT);
     EXPECT_EQ(record.access, write ? CCAD_ACCESS_WRITE : CCAD_ACCESS_READ);
-    EXPECT_EQ(record.fault_addr, va + page);
-    EXPECT_EQ(record.bytes_done, page - 11);
+    if (response == CCAD_RESPONSE_INVALID) {
+        /* The groups of pages 0 to 3 and 1 to 3, and then page 1 alone. */
+        EXPECT_EQ(record.fault_addr, va + page);
+        EXPECT_EQ(record.bytes_done, page - 11);
+        EXPECT_EQ(queue.stat(CCAD_STAT_PAGE_FAILURES), 4 + 3 + 1);
+    } else {
+        /* No more requests: it ends with the page that was needed. */
+        EXPECT_EQ(record.fault_addr, va + 11);
+        EXPECT_EQ(record.bytes_done, 0);
+        EXPECT_EQ(queue.stat(CCAD_STAT_PAGE_FAILURES), 4);
+    }
     EXPECT_EQ(queue.wait(good).status, CCAD_COMP_SUCCESS);
     EXPECT_EQ(queue.state(), CCAD_CTX_ENABLED);
-    EXPECT_EQ(queue.stat(CCAD_STAT_PAGE_FAILURES), 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -215,7 +296,7 @@ TEST_F(PageRequestsTest, SpuriousSuccessIsTriedAgain)
 {
     std::atomic<int> lies{3};
     host.add_region(pasid, {src_va, page});
-    host.answer = [&](const FakeHost::PageRequest &)
+    host.answer = [&](uint64_t)
         -> std::optional<ccad_response> {
         return lies-- > 0 ? std::optional(CCAD_RESPONSE_SUCCESS)
                           : std::nullopt;
@@ -228,21 +309,22 @@ TEST_F(PageRequestsTest, SpuriousSuccessIsTriedAgain)
 
 TEST_F(PageRequestsTest, SpuriousSuccessDoesNotGoOnForEver)
 {
-    host.answer = [](const FakeHost::PageRequest &) {
+    host.answer = [](uint64_t) {
         return std::optional(CCAD_RESPONSE_SUCCESS);
     };
 
     auto record = queue.run(crc(src_va + 9, page));
     EXPECT_EQ(record.status, CCAD_COMP_PAGE_FAULT);
     EXPECT_EQ(record.fault_addr, src_va + 9);
-    EXPECT_EQ(record.page_requests, 33);
+    EXPECT_EQ(record.page_requests, 2 * 33) << "of two pages each time";
 }
 
 TEST_F(PageRequestsTest, UnknownResponsesAreIgnored)
 {
     for (uint32_t prgi : {0u, 1u, 511u, 512u, 0xffffu}) {
-        ccad_core_page_response(device.core(), static_cast<uint16_t>(prgi),
-                                CCAD_RESPONSE_SUCCESS);
+        EXPECT_FALSE(ccad_core_page_response(device.core(), pasid,
+                                             static_cast<uint16_t>(prgi),
+                                             CCAD_RESPONSE_SUCCESS));
     }
     EXPECT_EQ(queue.run(nop()).status, CCAD_COMP_SUCCESS);
 }
@@ -257,8 +339,8 @@ TEST_F(PageRequestsTest, ServeRingAndRecordToo)
     for (auto [va, pa] : swapped) {
         host.unmap(pasid, va);
     }
-    host.answer = [&](const FakeHost::PageRequest &request) {
-        host.map(pasid, request.va, swapped.at(request.va), page);
+    host.answer = [&](uint64_t va) {
+        host.map(pasid, va, swapped.at(va), page);
         return std::optional(CCAD_RESPONSE_SUCCESS);
     };
     queue.ring_doorbell();
@@ -360,6 +442,7 @@ TEST(BackPressure, KeepsToTheAllocation)
 {
     ccad_config config = small_config();
     config.page_requests = 2;
+    config.page_request_group = 1;
     Device device(config);
     FakeHost &host = device.host;
     device.enable();

@@ -286,6 +286,7 @@ TEST(Config, IsAcceptedWithinItsLimits)
     config.atc_sets = 65536;
     config.atc_ways = 64;
     config.page_requests = 512;
+    config.page_request_group = 16;
     config.counters = 1 << 24;
     EXPECT_EQ(ccad_config_check(&config), nullptr);
 }
@@ -323,7 +324,11 @@ INSTANTIATE_TEST_SUITE_P(
         std::tuple{&ccad_config::page_requests, 0u, "page-requests"},
         std::tuple{&ccad_config::page_requests, 513u, "page-requests"},
         std::tuple{&ccad_config::counters, 0u, "counters"},
-        std::tuple{&ccad_config::counters, (1u << 24) + 1, "counters"}));
+        std::tuple{&ccad_config::counters, (1u << 24) + 1, "counters"},
+        std::tuple{&ccad_config::page_request_group, 0u,
+                   "page-request-group"},
+        std::tuple{&ccad_config::page_request_group, 17u,
+                   "page-request-group"}));
 
 TEST(Config, EnginesEnterAndLeave)
 {

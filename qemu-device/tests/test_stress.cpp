@@ -240,7 +240,7 @@ void Stress::operating_system()
             break;
         }
         case 2: /* a response out of nowhere */
-            ccad_core_page_response(device.core(), 511,
+            ccad_core_page_response(device.core(), pasid_of(user), 511,
                                     CCAD_RESPONSE_SUCCESS);
             break;
         default:
