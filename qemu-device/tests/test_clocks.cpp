@@ -239,10 +239,9 @@ std::vector<uint64_t> measure(uint32_t engines, uint32_t seed)
         }
     };
     host.on_translate = [&](uint32_t, uint64_t) { delay(); };
-    host.answer = [&](const FakeHost::PageRequest &request)
-        -> std::optional<ccad_response> {
+    host.answer = [&](uint64_t va) -> std::optional<ccad_response> {
         delay();
-        if (request.va == src_va + 40 * page) {
+        if (va == src_va + 40 * page) {
             return CCAD_RESPONSE_FAILURE;
         }
         return std::nullopt;
