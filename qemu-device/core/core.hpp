@@ -76,7 +76,7 @@ public:
     void ask(const Work &work, const Miss &miss, const Group &group);
     void hang(const Work &work);
     /* What came of an access; without locks or a gate held. */
-    void report(std::optional<uint64_t> poison);
+    void report(const Reports &reports);
 
     /* Poison of local memory, for whoever manages the machine. */
     Poison &poison() { return poison_; }

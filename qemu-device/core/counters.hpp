@@ -46,12 +46,10 @@ public:
     void count(const Access &access, CounterRecords &due);
     void post(const CounterRecords &records);
 
-    /*
-     * Whether deliver() and take_event() have something to do; the engine
-     * that brought it about asks once it has left its gate.
-     */
-    bool take_news() { return news() && news_.exchange(false); }
+    /* Whether there is something to deliver(), or a take_event(). */
     bool news() const { return news_.load(std::memory_order_relaxed); }
+    /* Before doing so: what comes from now on is news again. */
+    void forget_news() { news_ = false; }
     /* With the host's big lock held: write what is queued to the ring. */
     void deliver(const Host &host);
     /* Whether a bit of the status has been set. */

@@ -47,7 +47,7 @@ void Engine::slice(Work &work)
         Group group;
         uint32_t vector = 0;
         bool over;
-        std::optional<uint64_t> poison;
+        Reports reports;
         {
             std::lock_guard lock(gate_);
             if (!core_.live(work)) {
@@ -65,14 +65,14 @@ void Engine::slice(Work &work)
             } while (next == Next::advance && !over && !gate_.wanted() &&
                      !run.reports());
             run.publish();
-            poison = run.take_poison();
+            reports = run.take_reports();
             miss = run.miss();
             if (next == Next::ask) {
                 group = run.group();
             }
             vector = run.config().vector;
         }
-        core_.report(poison);
+        core_.report(reports);
 
         switch (next) {
         case Next::advance:

@@ -4,12 +4,12 @@
 
 namespace ccad {
 
-void Core::report(std::optional<uint64_t> poison)
+void Core::report(const Reports &reports)
 {
-    if (poison) {
-        report_poison(*poison & ~(Poison::line - 1));
+    if (reports.poison) {
+        report_poison(*reports.poison & ~(Poison::line - 1));
     }
-    if (counters_.take_news()) {
+    if (reports.counters) {
         report_counters();
     }
 }
@@ -34,6 +34,7 @@ void Core::report_counters()
 {
     bool raise = false;
 
+    counters_.forget_news();
     host_.locked([this] { counters_.deliver(host_); });
     {
         std::lock_guard lock(state_);
@@ -76,7 +77,7 @@ void Core::write_counters(uint32_t reg, uint64_t value)
     if (auto vector = counters_.write(reg, value)) {
         host_.interrupt(*vector);
     }
-    if (counters_.take_news()) {
+    if (counters_.news()) {
         report_counters();
     }
 }

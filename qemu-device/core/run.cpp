@@ -152,6 +152,7 @@ Next Run::execute()
     if (!due_.empty()) {
         post_counters();
     }
+    reports_.counters |= env_.counters.news();
     if (command_.done != before) {
         fruitless_ = 0;
     }
@@ -264,7 +265,7 @@ void Run::blocked(const Window &window, Operand operand, uint64_t va,
         need_ = Need::translation;
         break;
     case Opened::poison:
-        poison_ = window.local_offset();
+        reports_.poison = window.local_offset();
         fault(CCAD_COMP_POISON);
         break;
     default:
@@ -281,6 +282,7 @@ void Run::post_counters()
     }
     env_.counters.post(due_);
     due_.clear();
+    reports_.counters = true;
 }
 
 void Run::translated(

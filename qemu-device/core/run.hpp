@@ -49,6 +49,12 @@ struct RunEnvironment : Memory {
     const uint32_t page_request_group; /* most pages in one */
 };
 
+/* What came of an access besides the access. */
+struct Reports {
+    std::optional<uint64_t> poison; /* where in local memory it met some */
+    bool counters = false;          /* Counters has news */
+};
+
 /* The pages of a page request group, in order; the first one is needed now. */
 struct Group {
     std::array<uint64_t, max_group> pages;
@@ -101,13 +107,12 @@ public:
                     std::optional<std::span<const ccad_translation>> answer);
     void asked(Reply reply);
 
-    /* Where in local memory a command met poison since the last call. */
-    std::optional<uint64_t> take_poison()
-    {
-        return std::exchange(poison_, std::nullopt);
-    }
-    /* Whether there is something to report before the next step. */
-    bool reports() const { return poison_ || env_.counters.news(); }
+    /*
+     * What there is to report, which has to be done before the next step:
+     * who sees the completion record has been told.
+     */
+    bool reports() const { return reports_.poison || reports_.counters; }
+    Reports take_reports() { return std::exchange(reports_, {}); }
 
     /* Bring the statistics up to date. */
     void publish();
@@ -204,7 +209,7 @@ private:
     std::array<Held, operand_count> held_{};
     std::array<Cursor, operand_count> cursors_{};
     CounterRecords due_; /* of the step in progress */
-    std::optional<uint64_t> poison_;
+    Reports reports_;
     Miss miss_{};
     Group group_;
     bool alone_ = false; /* a group failed: now the page that is needed */

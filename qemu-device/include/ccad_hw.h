@@ -345,7 +345,8 @@ struct ccad_page_copy {
  * @read_system: reads that met system memory
  * @write_local: writes that met local memory
  * @write_system: writes that met system memory
- * @clock: CCAD_REG_CLOCK of the access that reached it
+ * @clock: device time when the access that reached it had been made, on the
+ *	time line of CCAD_REG_CLOCK
  * @rsvd1: zero
  */
 struct ccad_counter_record {
