@@ -117,7 +117,7 @@
 #define CCAD_REG_CNT_STATUS		0x204	/* RW1C u32, raises CCAD_EVENT_COUNTERS */
 #define   CCAD_CNT_TABLE_FULL		0x1	/* accesses were not counted, CCAD_REG_CNT_LOST */
 #define   CCAD_CNT_RING_FULL		0x2	/* a notification found no room */
-#define   CCAD_CNT_RING_ERROR		0x4	/* a notification could not be written */
+#define   CCAD_CNT_RING_ERROR		0x4	/* a notification could not be written, or TAIL was wrong */
 #define   CCAD_CNT_CONFIG		0x8	/* the block cannot be latched */
 #define CCAD_REG_CNT_GRANULE_SHIFT	0x208	/* RW u32, log2 of the granule's bytes */
 #define CCAD_GRANULE_SHIFT_MIN		12
