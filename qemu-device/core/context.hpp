@@ -33,7 +33,7 @@ struct Context {
     std::optional<Reply> reply; /* to the run's page requests */
     std::optional<PageRequest> granted; /* room for them, not sent yet */
 
-    /* Counted in the binding of its PASID; state lock. */
+    /* Latched, and counted in the binding of its PASID if any; state lock. */
     bool bound = false;
     uint64_t invalidations_base = 0;
 

@@ -58,10 +58,13 @@ void Core::enable(Context &context)
             return;
         }
         block = context.block;
+        block.physical = context.ctrl & CCAD_CTX_CTRL_PHYSICAL;
         good = latchable(block);
         first = !bindings_.contains(block.pasid);
     }
-    if (good && first) {
+    if (good && block.physical) {
+        good = host_.physical_allowed();
+    } else if (good && first) {
         good = host_.pasid_bind(block.pasid);
     }
     {
@@ -73,10 +76,12 @@ void Core::enable(Context &context)
 
         std::lock_guard lock(state_);
         if (good) {
-            Binding &binding = bindings_[block.pasid];
-            binding.contexts++;
+            if (!block.physical) {
+                Binding &binding = bindings_[block.pasid];
+                binding.contexts++;
+                context.invalidations_base = binding.invalidations;
+            }
             context.bound = true;
-            context.invalidations_base = binding.invalidations;
             halt(context, CCAD_CTX_ENABLED, CCAD_CAUSE_NONE);
         } else {
             halt(context, CCAD_CTX_ERROR, CCAD_CAUSE_CONFIG);
@@ -106,12 +111,14 @@ void Core::disable(Context &context)
 
         std::lock_guard lock(state_);
         pasid = context.run.config().pasid;
-        Binding &binding = bindings_[pasid];
         context.stats.set(CCAD_STAT_INVALIDATIONS,
                           context_stat(context, CCAD_STAT_INVALIDATIONS));
         context.bound = false;
         context.state = CCAD_CTX_DISABLED;
-        last = !--binding.contexts;
+        if (context.run.config().physical) {
+            return;
+        }
+        last = !--bindings_[pasid].contexts;
         if (last) {
             bindings_.erase(pasid);
             requests_.forget(pasid);

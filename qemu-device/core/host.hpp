@@ -76,6 +76,7 @@ public:
     {
         ops_.pasid_unbind(opaque_, pasid);
     }
+    bool physical_allowed() const { return ops_.physical_allowed(opaque_); }
     void trace(ccad_step step, uint32_t context, uint64_t a, uint64_t b = 0,
                uint64_t c = 0) const
     {

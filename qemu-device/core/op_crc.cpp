@@ -17,13 +17,15 @@ bool check(const ccad_desc &desc)
     return !wraps(desc.src, desc.len) && desc.arg <= UINT32_MAX;
 }
 
+void begin(Command &command)
+{
+    command.value = command.desc.arg;
+}
+
 Stepped step(Command &command, Operands &operands)
 {
     uint64_t left = command.left();
 
-    if (!command.done) {
-        command.value = command.desc.arg;
-    }
     if (!left) {
         return Stepped::ended;
     }
@@ -45,6 +47,6 @@ Stepped step(Command &command, Operands &operands)
 
 } // namespace
 
-const Opcode opcode_crc32c = {check, step};
+const Opcode opcode_crc32c = {check, step, begin};
 
 } // namespace ccad

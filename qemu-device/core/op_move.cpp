@@ -14,12 +14,8 @@ namespace {
 
 bool check_copy(const ccad_desc &desc)
 {
-    if (wraps(desc.src, desc.len) || wraps(desc.dst, desc.len)) {
-        return false;
-    }
-    uint64_t distance = std::max(desc.src, desc.dst) -
-                        std::min(desc.src, desc.dst);
-    return distance >= desc.len;
+    return !wraps(desc.src, desc.len) && !wraps(desc.dst, desc.len) &&
+           !overlaps(desc.src, desc.len, desc.dst, desc.len);
 }
 
 Stepped step_copy(Command &command, Operands &operands)

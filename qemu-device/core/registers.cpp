@@ -293,7 +293,8 @@ uint64_t Core::read_doorbell(Context &context, uint32_t reg)
 /* With state_ held. */
 uint64_t Core::context_stat(const Context &context, uint32_t stat) const
 {
-    if (stat == CCAD_STAT_INVALIDATIONS && context.bound) {
+    if (stat == CCAD_STAT_INVALIDATIONS && context.bound &&
+        !context.run.config().physical) {
         return bindings_.at(context.run.config().pasid).invalidations -
                context.invalidations_base;
     }
@@ -328,7 +329,8 @@ void Core::write_context(Context &context, uint32_t reg, uint64_t value,
     if (reg == CCAD_CTX_CTRL) {
         {
             std::lock_guard lock(state_);
-            context.ctrl = value & CCAD_CTX_CTRL_ENABLE;
+            context.ctrl =
+                value & (CCAD_CTX_CTRL_ENABLE | CCAD_CTX_CTRL_PHYSICAL);
         }
         if (value & CCAD_CTX_CTRL_ENABLE) {
             enable(context);

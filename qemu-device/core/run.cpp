@@ -44,6 +44,11 @@ void store_completion(uint8_t *data, const ccad_completion &completion)
     __atomic_store_n(&to[0], words[0], __ATOMIC_RELEASE);
 }
 
+uint64_t bytes_of(const Meter &meter)
+{
+    return meter.local.bytes() + meter.system.bytes();
+}
+
 /* Both lie within one page, so that one access reaches them. */
 static_assert(sizeof(ccad_desc) == 64 && sizeof(ccad_completion) == 64);
 
@@ -135,16 +140,18 @@ Next Run::fetch()
         hang_.exchange(false, std::memory_order_relaxed)) {
         hung_ = true;
     }
-    uint8_t status = check_descriptor(command_.desc);
+    uint8_t status = check_descriptor(command_.desc, config_.physical);
     if (status != CCAD_COMP_NONE) {
         end_command(status);
+    } else {
+        begin_command(command_);
     }
     return Next::advance;
 }
 
 Next Run::execute()
 {
-    uint64_t before = command_.done;
+    uint64_t before = bytes_of(command_.meter);
     Stepped stepped =
         find_opcode(command_.desc.opcode)->step(command_, *this);
 
@@ -153,11 +160,13 @@ Next Run::execute()
         post_counters();
     }
     reports_.counters |= env_.counters.news();
-    if (command_.done != before) {
+    if (bytes_of(command_.meter) != before) {
         fruitless_ = 0;
     }
     if (stepped == Stepped::ended) {
         end_command(CCAD_COMP_SUCCESS);
+    } else if (stepped == Stepped::failed) {
+        end_command(command_.status);
     }
     return Next::advance;
 }
@@ -220,6 +229,7 @@ bool Run::write_record(Window &window)
 void Run::end_command(uint8_t status)
 {
     command_.status = status;
+    command_.codec.reset();
     phase_ = Phase::complete;
     fruitless_ = 0;
 }
@@ -240,6 +250,7 @@ void Run::fault(uint8_t status)
         break;
     case Operand::src:
     case Operand::dst:
+    case Operand::table:
         command_.access = miss_.write ? CCAD_ACCESS_WRITE : CCAD_ACCESS_READ;
         command_.fault_addr = miss_.va;
         end_command(status);
@@ -252,6 +263,11 @@ Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write)
     auto index = static_cast<unsigned>(operand);
     bool counts = env_.counters.on() && of_command(operand);
 
+    if (config_.physical) {
+        /* Nor is there an address space to count in. */
+        held_[index] = physical_addresses;
+        counts = false;
+    }
     return Window(env_, config_.pasid, held_[index], cursors_[index],
                   meter_of(operand), counts ? &due_ : nullptr, va, len, write);
 }
@@ -380,6 +396,9 @@ void Run::asked(Reply reply)
 {
     Meter &meter = meter_of(miss_.operand);
 
+    if (need_ != Need::page) {
+        return; /* the command that asked began anew */
+    }
     env_.host.trace(CCAD_STEP_ANSWER, number_, miss_.va, miss_.write,
                     reply.answer == Answer::success);
     meter.page_requests += reply.pages;
@@ -430,6 +449,21 @@ void Run::start_no_earlier(uint64_t position)
     if (this->position() < position) {
         origin_.store(position - clock(), std::memory_order_relaxed);
     }
+}
+
+void Run::restart_unsavable()
+{
+    if (!command_.codec) {
+        return;
+    }
+    clock_.store(clock() - operands_ns(), std::memory_order_relaxed);
+    begin_command(command_);
+    publish();
+    if (of_command(miss_.operand)) {
+        need_ = Need::nothing;
+    }
+    cursors_ = {};
+    fruitless_ = 0;
 }
 
 void Run::abort(bool record)

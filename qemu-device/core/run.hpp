@@ -33,11 +33,12 @@ namespace ccad {
 struct RunConfig {
     uint64_t ring = 0;
     uint32_t shift = 0;
-    uint32_t pasid = 0;
+    uint32_t pasid = 0; /* means nothing if physical */
     uint32_t vector = 0;
     uint32_t priority = 0;
     uint32_t slice_ns = 0;   /* 0: the device's */
     uint32_t timeout_ms = 0; /* 0: none */
+    bool physical = false;   /* every address is a physical one */
 };
 
 /* What of the device a run reaches. */
@@ -113,6 +114,13 @@ public:
      */
     bool reports() const { return reports_.poison || reports_.counters; }
     Reports take_reports() { return std::exchange(reports_, {}); }
+
+    /*
+     * Before the run is saved: a command whose state is not plain data begins
+     * anew, as if it had not begun; what it did is taken off the meters and
+     * the clock, though not off the access counters.
+     */
+    void restart_unsavable();
 
     /* Bring the statistics up to date. */
     void publish();

@@ -10,6 +10,9 @@ namespace {
 /* Make held the translation of va if the ATC can. */
 bool resolve(Atc &atc, uint32_t pasid, Held &held, uint64_t va, bool write)
 {
+    if (held.identity) {
+        return true;
+    }
     if (held.valid && held.entry.covers(va) && held.entry.allows(write) &&
         atc.fresh(held.generation, pasid, held.entry.first, held.entry.last)) {
         return true;
@@ -123,7 +126,7 @@ void Window::use(uint64_t bytes)
     (local_ ? meter_.local : meter_.system).count(bytes, write_);
     if (held_.asked) {
         held_.asked = false;
-    } else {
+    } else if (!held_.identity) {
         meter_.atc_hits++;
     }
     if (due_) {

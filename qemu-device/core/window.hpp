@@ -25,13 +25,13 @@
 namespace ccad {
 
 /* What an address of a context is used for. */
-enum class Operand : uint8_t { ring, completion, src, dst };
-inline constexpr unsigned operand_count = 4;
+enum class Operand : uint8_t { ring, completion, src, dst, table };
+inline constexpr unsigned operand_count = 5;
 
 /* Whether it belongs to a command, or to the context's own machinery. */
 constexpr bool of_command(Operand operand)
 {
-    return operand == Operand::src || operand == Operand::dst;
+    return operand != Operand::ring && operand != Operand::completion;
 }
 
 struct Held {
@@ -39,6 +39,15 @@ struct Held {
     uint64_t generation;
     bool valid = false;
     bool asked = false; /* not used since the host gave it: no ATC hit */
+    bool identity = false; /* addresses are physical: always good, no hit */
+};
+
+/* Every address is its own translation. */
+inline constexpr Held physical_addresses = {
+    .entry = {0, UINT64_MAX, 0, true, true},
+    .generation = 0,
+    .valid = true,
+    .identity = true,
 };
 
 /* Where the last access of an operand ended; begins anew with each command. */

@@ -128,6 +128,11 @@ typedef struct ccad_host_ops {
     bool (*pasid_bind)(void *opaque, uint32_t pasid);
     void (*pasid_unbind)(void *opaque, uint32_t pasid);
     /*
+     * Whether a context may be enabled to use physical addresses now (bus
+     * master and ATS on, as for any translated address); called as pasid_bind.
+     */
+    bool (*physical_allowed)(void *opaque);
+    /*
      * A step of a command of context; NULL if nobody wants to know.  Locks of
      * the core may be held: it must neither call the core nor wait.
      */

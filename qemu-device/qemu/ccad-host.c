@@ -218,6 +218,15 @@ static bool ccad_host_pasid_bind(void *opaque, uint32_t pasid)
     return true;
 }
 
+static bool ccad_host_physical_allowed(void *opaque)
+{
+    CcadState *s = opaque;
+    PCIDevice *pdev = PCI_DEVICE(s);
+
+    assert(bql_locked());
+    return pdev->is_master && pcie_ats_enabled(pdev);
+}
+
 /* The destructor of the table's values. */
 static void ccad_pasid_free(void *opaque)
 {
@@ -427,6 +436,7 @@ const ccad_host_ops ccad_host = {
     .thread_leave = ccad_host_thread_leave,
     .pasid_bind = ccad_host_pasid_bind,
     .pasid_unbind = ccad_host_pasid_unbind,
+    .physical_allowed = ccad_host_physical_allowed,
     .trace = ccad_host_trace,
 };
 

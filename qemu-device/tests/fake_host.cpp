@@ -156,6 +156,11 @@ ccad_host_ops FakeHost::ops() const
             }
             host.bound_.erase(host.bound_.find(pasid));
         },
+        .physical_allowed = [](void *opaque) {
+            FakeHost &host = Op::host(opaque);
+            host.enter_op("physical_allowed");
+            return host.physical_works.load();
+        },
         .trace = [](void *opaque, ccad_step step, uint32_t context,
                     uint64_t a, uint64_t b, uint64_t c) {
             FakeHost &host = Op::host(opaque);
@@ -546,6 +551,9 @@ void *FakeHost::do_map(uint64_t pa, uint64_t *len, bool write)
         return nullptr;
     }
     *len = std::min<uint64_t>(*len, map_limit);
+    if (uint64_t hole = unmapped_pa; hole > pa) {
+        *len = std::min(*len, hole - pa);
+    }
     if (!valid(pa + *len - 1)) {
         *len = page - pa % page;
     }

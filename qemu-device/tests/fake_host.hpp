@@ -135,6 +135,7 @@ public:
     BigLock &big_lock() { return big_lock_; }
     std::atomic<bool> translations_work{true};
     std::atomic<bool> bind_works{true};
+    std::atomic<bool> physical_works{true};
     std::atomic<bool> dma_works{true}; /* a bus address is a physical one */
     std::atomic<uint64_t> map_limit{UINT64_MAX}; /* longest mapping given */
     std::atomic<uint64_t> unmapped_pa{UINT64_MAX}; /* nothing answers here */

@@ -27,8 +27,7 @@ TEST_F(Registers, Identity)
                   CCAD_RING_SHIFT_MAX << CCAD_CAPS_RING_SHIFT |
                   uint64_t{1024} << CCAD_CAPS_COUNTERS_SHIFT);
     EXPECT_EQ(device.read(CCAD_REG_OPCODES),
-              1 << CCAD_OP_NOP | 1 << CCAD_OP_FENCE | 1 << CCAD_OP_COPY |
-                  1 << CCAD_OP_FILL | 1 << CCAD_OP_CRC32C);
+              (1 << (CCAD_OP_COPY_PAGES + 1)) - 1);
 }
 
 TEST_F(Registers, ReadOnlyOnesIgnoreWrites)

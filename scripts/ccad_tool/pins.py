@@ -96,7 +96,7 @@ HOST_PACKAGES = (
     ("python3-pip", "QEMU: configure"),
     ("python3-packaging", "QEMU: configure"),
     ("libglib2.0-dev", "QEMU"),
-    ("zlib1g-dev", "QEMU"),
+    ("zlib1g-dev", "QEMU; device: compression"),
     ("libfdt-dev", "QEMU"),
     ("device-tree-compiler", "QEMU"),
     ("libattr1-dev", "QEMU: 9p for --share"),
