@@ -196,13 +196,17 @@
 /* MSI-X vectors; any vector may also be that of a context. */
 #define CCAD_VECTOR_EVENT		0
 
-/* Opcodes.  Every address is a virtual address of the context's PASID. */
+/*
+ * Opcodes.  Every address is a virtual address of the context's PASID, or a
+ * physical one with CCAD_CTX_CTRL_PHYSICAL.  docs/specs/ccad.rst says what
+ * each does with its operands and how it fails.
+ */
 #define CCAD_OP_NOP			0
 #define CCAD_OP_FENCE			1	/* all earlier commands have ended */
 #define CCAD_OP_COPY			2	/* len bytes of src to dst, not overlapping */
 #define CCAD_OP_FILL			3	/* len bytes of dst with arg, repeated */
 #define CCAD_OP_CRC32C			4	/* of len bytes of src, arg: the CRC so far */
-#define CCAD_OP_COMPARE			5	/* len bytes of src and dst; result: equal ones */
+#define CCAD_OP_COMPARE			5	/* len bytes of src and dst; result: those before a difference */
 #define CCAD_OP_REDUCE			6	/* len bytes of src by CCAD_REDUCE_* in arg */
 #define CCAD_OP_FETCH_ADD		7	/* arg to dst, len 4 or 8; result: what it was */
 #define CCAD_OP_COMPARE_SWAP		8	/* arg2 to dst if it is arg, len 4 or 8; result: what it was */
@@ -214,7 +218,12 @@
 						 * struct ccad_page_copy at src, of
 						 * 1 << arg bytes a page */
 
-/* Reductions, arg of CCAD_OP_REDUCE: what, type << 8. */
+/*
+ * Reductions, arg of CCAD_OP_REDUCE: what, type << 8.  Elements are taken one
+ * after the other, in int64 or double; of none the sum is 0, the minimum the
+ * greatest value, the maximum the least.  Any NaN makes the result a NaN,
+ * 0x7ff8000000000000.
+ */
 #define CCAD_REDUCE_SUM			0	/* integers wrap */
 #define CCAD_REDUCE_MIN			1
 #define CCAD_REDUCE_MAX			2
@@ -231,7 +240,8 @@
 /*
  * CCAD_OP_LIST_WALK: src is the first node, arg the reduction, len the most
  * nodes.  arg2: offset in the node of the pointer to the next one, a null
- * pointer ends the list, and << 32 that of the field.  bytes_done counts nodes.
+ * pointer ends the list, and << 32 that of the field.  bytes_done counts nodes;
+ * fault_addr of CCAD_COMP_LIMIT is the node to go on with.
  */
 #define CCAD_LIST_FIELD_SHIFT		32
 
