@@ -88,6 +88,11 @@ extern "C" void ccad_core_delete(ccad_core *core)
     delete core;
 }
 
+extern "C" void ccad_core_run(ccad_core *core)
+{
+    core->core.run();
+}
+
 extern "C" uint64_t ccad_bar_size(uint32_t contexts)
 {
     return std::bit_ceil(CCAD_DOORBELL_BASE +

@@ -29,6 +29,9 @@ Core::Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque)
     for (uint32_t i = 0; i < config.engines; i++) {
         engines_.push_back(std::make_unique<Engine>(*this));
     }
+    if (config.host_driven) {
+        return;
+    }
     try {
         for (auto &engine : engines_) {
             engine->start();
@@ -61,11 +64,16 @@ bool Core::next(Work &work)
 {
     std::unique_lock lock(state_);
 
-    work_.wait(lock, [this] {
-        return quit_ || (running_ && scheduler_.runnable());
-    });
-    if (quit_) {
-        return false;
+    auto any = [this] { return running_ && scheduler_.runnable(); };
+    if (config_.host_driven) {
+        if (!any()) {
+            return false;
+        }
+    } else {
+        work_.wait(lock, [&] { return quit_ || any(); });
+        if (quit_) {
+            return false;
+        }
     }
 
     work = scheduler_.take();
@@ -295,6 +303,13 @@ void Core::drain()
         engine->gate().pass();
     }
     control_gate_.pass();
+}
+
+void Core::run()
+{
+    if (config_.host_driven) {
+        engines_.front()->run();
+    }
 }
 
 uint64_t Core::stat(uint32_t stat) const

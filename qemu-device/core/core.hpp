@@ -65,11 +65,12 @@ public:
     int32_t engine_info(uint32_t engine) const;
     uint32_t atc_entries() const { return atc_.entries(); }
     size_t page_request_info(std::span<ccad_page_request_info> out) const;
+    void run();
 
     /* For the engines. */
     const Host &host() const { return host_; }
     Atc &atc() { return atc_; }
-    bool next(Work &work); /* waits; false: end */
+    bool next(Work &work); /* waits, unless host_driven; false: end */
     bool live(const Work &work) const;
     void put_back(Work &work, bool more);
     void fail(const Work &work, uint32_t cause);

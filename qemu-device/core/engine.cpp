@@ -25,16 +25,21 @@ Engine::Engine(Core &core)
 
 void Engine::main()
 {
+    core_.host().thread_enter();
+    run();
+    core_.host().thread_leave();
+}
+
+void Engine::run()
+{
     Work work;
 
-    core_.host().thread_enter();
     while (core_.next(work)) {
         context_.store(static_cast<int32_t>(work.context->number),
                        std::memory_order_relaxed);
         slice(work);
         context_.store(-1, std::memory_order_relaxed);
     }
-    core_.host().thread_leave();
 }
 
 void Engine::slice(Work &work)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* An engine: a thread that runs contexts, a slice at a time. */
+/*
+ * An engine: a thread that runs contexts, a slice at a time; or the host's
+ * thread while it is in ccad_core_run().
+ */
 #pragma once
 
 #include <thread>
@@ -22,6 +25,9 @@ public:
     Gate &gate() { return gate_; }
     /* The context it runs, -1 for none; from any thread. */
     int32_t context() const { return context_.load(std::memory_order_relaxed); }
+
+    /* Run contexts until there is no work to be had. */
+    void run();
 
 private:
     void main();

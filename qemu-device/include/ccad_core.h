@@ -13,6 +13,11 @@
  * which may take it; ccad_core_delete() alone joins the engine threads and
  * has to be called without the big lock.
  *
+ * A core has engine threads of its own, or none: with config.host_driven the
+ * host's thread is the engine whenever it calls ccad_core_run().  Everything
+ * then happens in the order of the host's calls, as fuzzers and measurements
+ * want it; the rest is the same in both modes.
+ *
  * Any thread may call any function at any time, with two exceptions: resets
  * and writes to CCAD_REG_CTRL and to the context blocks come one at a time
  * (the big lock sees to that), and ccad_core_delete() comes last.
@@ -63,9 +68,9 @@ typedef enum ccad_error {
 } ccad_error;
 
 /*
- * translate and page_request are called by engine threads alone, without the
- * big lock; interrupt, locked and error by them and by register writes, with
- * or without it.
+ * translate and page_request are called by engines alone, without the big
+ * lock; interrupt, locked and error by them and by register writes, with or
+ * without it.
  */
 typedef struct ccad_host_ops {
     /*
@@ -116,7 +121,7 @@ typedef struct ccad_host_ops {
      * it must neither call the core nor take the big lock.
      */
     void (*set_timer)(void *opaque, uint64_t ns);
-    /* Called first and last by every engine thread. */
+    /* Called first and last by every engine thread of the core's own. */
     void (*thread_enter)(void *opaque);
     void (*thread_leave)(void *opaque);
     /*
@@ -174,6 +179,7 @@ typedef struct ccad_config {
     bool ordered;                   /* run contexts in the order of their clocks */
     ccad_cost cost;
     ccad_injection injection;
+    bool host_driven;               /* no threads, see ccad_core_run() */
 } ccad_config;
 
 /*
@@ -193,6 +199,13 @@ ccad_core *ccad_core_new(const ccad_config *config, const ccad_host_ops *ops,
  * unbind: reset first.
  */
 void ccad_core_delete(ccad_core *core);
+
+/*
+ * With config.host_driven: be an engine until there is nothing to do, that is
+ * until every context is idle, stopped, or waits for a page response.  Call it
+ * without the big lock, from one thread at a time and not from a host_op.
+ */
+void ccad_core_run(ccad_core *core);
 
 /* Size of BAR0 for so many contexts, bytes, a power of two. */
 uint64_t ccad_bar_size(uint32_t contexts);

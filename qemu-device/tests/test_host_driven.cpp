@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A core without threads: what happens, happens in ccad_core_run(). */
+#include "device.hpp"
+
+namespace ccad::test {
+namespace {
+
+ccad_config host_driven()
+{
+    ccad_config config = small_config();
+
+    config.host_driven = true;
+    return config;
+}
+
+class HostDriven : public testing::Test {
+protected:
+    HostDriven() { device.enable(); }
+    void TearDown() override
+    {
+        EXPECT_THAT(host.violations(), testing::IsEmpty());
+        EXPECT_EQ(host.threads_inside(), 0);
+    }
+
+    Device device{host_driven()};
+    FakeHost &host = device.host;
+};
+
+TEST_F(HostDriven, NothingRunsOutsideOfRun)
+{
+    Queue queue = device.queue();
+    uint32_t first = queue.submit(nop(7));
+    uint32_t second = queue.submit(nop(8));
+
+    EXPECT_EQ(queue.db(CCAD_DB_HEAD), 0u);
+    EXPECT_EQ(queue.record(first).status, CCAD_COMP_NONE);
+    ccad_core_run(device.core());
+    EXPECT_EQ(queue.db(CCAD_DB_HEAD), 2u);
+    EXPECT_EQ(queue.record(first).tag, 7u);
+    EXPECT_EQ(queue.record(second).status, CCAD_COMP_SUCCESS);
+}
+
+TEST_F(HostDriven, ReturnsWhileAPageRequestIsOutstanding)
+{
+    Queue queue = device.queue();
+    host.serving(FakeHost::Serving::never);
+    host.populate(pasid, src_va, page);
+    host.add_region(pasid, {.start = dst_va, .len = page});
+
+    uint32_t index = queue.submit(copy(src_va, dst_va, page));
+    ccad_core_run(device.core());
+    auto requests = host.requests();
+    ASSERT_EQ(requests.size(), 1u);
+    EXPECT_EQ(queue.record(index).status, CCAD_COMP_NONE);
+
+    host.respond(requests[0],
+                 host.serve(pasid, requests[0].va, requests[0].write));
+    EXPECT_EQ(queue.record(index).status, CCAD_COMP_NONE);
+    ccad_core_run(device.core());
+    EXPECT_EQ(queue.record(index).status, CCAD_COMP_SUCCESS);
+}
+
+/* The host may call the core from an operation, as another CPU would. */
+TEST_F(HostDriven, DisableFromAHostOperation)
+{
+    Queue queue = device.queue();
+    host.populate(pasid, src_va, 4 * page);
+    host.on_translate = [&](uint32_t, uint64_t va) {
+        if (va >= src_va && va < src_va + 4 * page) {
+            queue.disable();
+        }
+    };
+
+    uint32_t index = queue.submit(crc(src_va, 4 * page));
+    ccad_core_run(device.core());
+    EXPECT_EQ(queue.state(), uint32_t{CCAD_CTX_DISABLED});
+    EXPECT_EQ(queue.record(index).status, CCAD_COMP_ABORTED);
+}
+
+TEST_F(HostDriven, OtherCoresDoNotRunByHand)
+{
+    Device threaded;
+    threaded.enable();
+    Queue queue = threaded.queue();
+
+    ccad_core_run(threaded.core());
+    EXPECT_EQ(queue.run(nop()).status, CCAD_COMP_SUCCESS);
+}
+
+} // namespace
+} // namespace ccad::test
