@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "machine.hpp"
+
+#include <sanitizer/asan_interface.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace ccad::fuzz {
+
+namespace {
+
+constexpr uint64_t present = 1;
+constexpr uint64_t writable = 2;
+constexpr uint64_t leaf = 0x80;
+constexpr uint64_t address = 0x000ffffffffff000;
+
+/* Called often, and as simple as can be. */
+#define CCAD_UNCHECKED \
+    __attribute__((no_sanitize("address", "undefined"), noinline))
+
+constexpr unsigned shift_of(unsigned level)
+{
+    return 12 + 9 * level;
+}
+
+/* Past AddressSanitizer, who has been told that nobody may. */
+CCAD_UNCHECKED void
+copy_bytes(uint8_t *to, const uint8_t *from, uint64_t len)
+{
+    for (; len >= 8; len -= 8, to += 8, from += 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, from, 8);
+        __builtin_memcpy(to, &word, 8);
+    }
+    for (; len; len--) {
+        *to++ = *from++;
+    }
+}
+
+} // namespace
+
+void broken(const char *rule, uint64_t a, uint64_t b)
+{
+    std::fprintf(stderr, "ccad fuzz: broken rule: %s (%#llx, %#llx)\n", rule,
+                 static_cast<unsigned long long>(a),
+                 static_cast<unsigned long long>(b));
+    std::abort();
+}
+
+bool control_run()
+{
+    static const bool control = std::getenv("CCAD_FUZZ_CONTROL") != nullptr;
+
+    return control;
+}
+
+struct Machine::Ops {
+    static Machine &self(void *opaque)
+    {
+        return *static_cast<Machine *>(opaque);
+    }
+};
+
+Machine::Machine(const ccad_config &config) : config_(config)
+{
+    const ccad_host_ops ops = {
+        .translate = [](void *opaque, uint32_t pasid, uint64_t va,
+                        uint64_t len, bool write, ccad_translation *out,
+                        size_t max) {
+            return Ops::self(opaque).translate(pasid, va, len, write, out,
+                                               max);
+        },
+        .page_request = [](void *opaque, uint32_t pasid, uint64_t va, bool,
+                           bool write, uint16_t prgi) {
+            return Ops::self(opaque).page_request({pasid, va, write, prgi});
+        },
+        .map = [](void *opaque, uint64_t pa, uint64_t *len, bool write) {
+            return Ops::self(opaque).open(pa, len, write);
+        },
+        .unmap = [](void *opaque, void *ptr, uint64_t len, bool write) {
+            Ops::self(opaque).close(static_cast<uint8_t *>(ptr), len, write);
+        },
+        .is_local = [](void *, uint64_t pa) {
+            return pa >= local_base && pa < local_base + local_pages * page;
+        },
+        .interrupt = [](void *opaque, uint32_t vector) {
+            Machine &machine = Ops::self(opaque);
+            machine.enter("interrupt");
+            if (vector >= machine.config_.vectors) {
+                broken("an interrupt of a vector that is not there", vector);
+            }
+            machine.interrupts_++;
+        },
+        .thread_enter = [](void *) { broken("a thread in a host-driven core"); },
+        .thread_leave = [](void *) { broken("a thread in a host-driven core"); },
+        .pasid_bind = [](void *opaque, uint32_t pasid) {
+            Machine &machine = Ops::self(opaque);
+            machine.enter("pasid_bind");
+            if (machine.bound(pasid)) {
+                broken("a PASID is bound twice", pasid);
+            }
+            if (!machine.policy.bind_works || pasid >= pasids) {
+                return false;
+            }
+            machine.bound_.push_back(pasid);
+            return true;
+        },
+        .pasid_unbind = [](void *opaque, uint32_t pasid) {
+            Machine &machine = Ops::self(opaque);
+            machine.enter("pasid_unbind");
+            if (!std::erase(machine.bound_, pasid)) {
+                broken("a PASID is unbound that was not bound", pasid);
+            }
+            std::erase_if(machine.grants_, [&](const Grant &g) {
+                return g.pasid == pasid;
+            });
+            std::erase_if(machine.requests_, [&](const Request &r) {
+                return r.pasid == pasid;
+            });
+        },
+    };
+
+    memory_ = static_cast<uint8_t *>(std::aligned_alloc(page, frames * page));
+    std::memset(memory_, 0, frames * page);
+    __asan_poison_memory_region(memory_, frames * page);
+    core_ = ccad_core_new(&config_, &ops, this);
+    if (!core_) {
+        broken("no core for a good configuration");
+    }
+}
+
+Machine::~Machine()
+{
+    ccad_core_delete(core_);
+    __asan_unpoison_memory_region(memory_, frames * page);
+    std::free(memory_);
+}
+
+void Machine::restart()
+{
+    meanwhile = nullptr;
+    serve = nullptr;
+    policy = {};
+    ccad_core_reset(core_);
+    check_quiet();
+    if (!bound_.empty()) {
+        broken("a PASID is bound after a reset", bound_[0]);
+    }
+    forget();
+    for (unsigned i = 0; i < frames; i++) {
+        if (dirty_[i]) {
+            dirty_[i] = false;
+            __asan_unpoison_memory_region(memory_ + i * page, page);
+            std::memset(memory_ + i * page, 0, page);
+            __asan_poison_memory_region(memory_ + i * page, page);
+        }
+    }
+    tables_used_ = 0;
+    roots_.fill(nullptr);
+    translate_calls_ = 0;
+    interrupts_ = 0;
+}
+
+void Machine::forget()
+{
+    grants_.clear();
+    requests_.clear();
+}
+
+bool Machine::bound(uint32_t pasid) const
+{
+    return std::find(bound_.begin(), bound_.end(), pasid) != bound_.end();
+}
+
+void Machine::enter(const char *op)
+{
+    if (!open_.empty()) {
+        broken(op);
+    }
+}
+
+void Machine::check_quiet()
+{
+    if (!open_.empty()) {
+        broken("a page is still mapped");
+    }
+}
+
+/* Memory */
+
+uint64_t Machine::frame_pa(unsigned frame)
+{
+    return frame < ram_pages ? ram_base + frame * page
+                             : local_base + (frame - ram_pages) * page;
+}
+
+std::optional<unsigned> Machine::frame_of(uint64_t pa) const
+{
+    if (pa >= ram_base && pa < ram_base + ram_pages * page) {
+        return static_cast<unsigned>((pa - ram_base) / page);
+    }
+    if (pa >= local_base && pa < local_base + local_pages * page) {
+        return static_cast<unsigned>(ram_pages + (pa - local_base) / page);
+    }
+    return std::nullopt;
+}
+
+/* Of an address that is backed. */
+uint8_t *Machine::at(uint64_t pa) const
+{
+    return memory_ + *frame_of(pa) * page + pa % page;
+}
+
+bool Machine::peek(uint64_t pa, void *to, uint64_t len) const
+{
+    if (!len || !backed(pa) || !backed(pa + len - 1)) {
+        return false;
+    }
+    copy_bytes(static_cast<uint8_t *>(to), at(pa), len);
+    return true;
+}
+
+bool Machine::poke(uint64_t pa, const void *from, uint64_t len)
+{
+    if (!len || !backed(pa) || !backed(pa + len - 1)) {
+        return false;
+    }
+    copy_bytes(at(pa), static_cast<const uint8_t *>(from), len);
+    for (unsigned i = *frame_of(pa); i <= *frame_of(pa + len - 1); i++) {
+        dirty_[i] = true;
+    }
+    return true;
+}
+
+/* Page tables */
+
+uint64_t *Machine::entry(uint32_t pasid, uint64_t va, unsigned level,
+                         bool make)
+{
+    auto new_table = [this]() -> uint64_t * {
+        if (tables_used_ == tables_.size()) {
+            return nullptr;
+        }
+        Table &table = tables_[tables_used_++];
+        table.fill(0);
+        return table.data();
+    };
+    uint64_t *&root = roots_[pasid];
+
+    if (!root && (!make || !(root = new_table()))) {
+        return nullptr;
+    }
+    uint64_t *table = root;
+    for (unsigned at_level = 3;; at_level--) {
+        uint64_t *e = &table[(va >> shift_of(at_level)) & 511];
+        if (at_level == level || (*e & leaf)) {
+            return e;
+        }
+        if (!(*e & present)) {
+            if (!make || !new_table()) {
+                return nullptr;
+            }
+            *e = uint64_t{tables_used_ - 1} << 12 | present | writable;
+        }
+        table = tables_[(*e & address) >> 12].data();
+    }
+}
+
+void Machine::map(uint32_t pasid, uint64_t va, uint64_t pa, bool write,
+                  bool large)
+{
+    auto before = walk(pasid % pasids, va);
+    if (before && before->size == huge && !large) {
+        return; /* a large page is not split */
+    }
+    uint64_t *e = entry(pasid % pasids, va, large, true);
+
+    if (e) {
+        uint64_t size = large ? huge : page;
+        *e = (pa & ~(size - 1)) | present | leaf | (write ? writable : 0);
+    }
+}
+
+void Machine::unmap(uint32_t pasid, uint64_t va)
+{
+    uint64_t *e = entry(pasid % pasids, va, 0, false);
+
+    if (e) {
+        *e = 0;
+    }
+}
+
+std::optional<Leaf> Machine::walk(uint32_t pasid, uint64_t va) const
+{
+    uint64_t top = va >> 47;
+
+    if (pasid >= pasids || !roots_[pasid] || (top && top != 0x1ffff)) {
+        return std::nullopt;
+    }
+    const uint64_t *table = roots_[pasid];
+    for (unsigned level = 3;; level--) {
+        uint64_t e = table[(va >> shift_of(level)) & 511];
+        if (!(e & present)) {
+            return std::nullopt;
+        }
+        if (e & leaf) {
+            return Leaf{e & address, uint64_t{1} << shift_of(level),
+                        (e & writable) != 0};
+        }
+        table = tables_[(e & address) >> 12].data();
+    }
+}
+
+/* Translations */
+
+CCAD_UNCHECKED void Machine::grant(uint32_t pasid, const ccad_translation &t)
+{
+    const Grant news{pasid, t.write, t.va, t.pa, t.len};
+    Grant *end = grants_.data() + grants_.size();
+
+    /* A translation that was another one has been invalidated before. */
+    for (Grant *g = grants_.data(); g != end; g++) {
+        if (g->va == t.va && g->pasid == pasid && g->len == t.len) {
+            *g = news;
+            return;
+        }
+    }
+    grants_.push_back(news);
+}
+
+CCAD_UNCHECKED bool Machine::granted(uint64_t pa, uint64_t len,
+                                     bool write) const
+{
+    const Grant *end = grants_.data() + grants_.size();
+
+    for (const Grant *g = grants_.data(); g != end; g++) {
+        if (pa - g->pa < g->len && len <= g->len - (pa - g->pa) &&
+            (!write || g->write)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void Machine::invalidate(uint32_t pasid, bool global, uint64_t va,
+                         uint64_t len)
+{
+    uint64_t last = va + (len - 1);
+
+    if (!len || last < va) {
+        last = UINT64_MAX;
+    }
+    /* A host that forgets to tell the device. */
+    if (!control_run()) {
+        ccad_core_invalidate(core_, pasid, global, va, len);
+        check_quiet();
+    }
+    std::erase_if(grants_, [&](const Grant &g) {
+        return (global || g.pasid == pasid) && g.va <= last &&
+               va <= g.va + (g.len - 1);
+    });
+}
+
+int Machine::translate(uint32_t pasid, uint64_t va, uint64_t len, bool write,
+                       ccad_translation *out, size_t max)
+{
+    enter("a translation with a page mapped");
+    translate_calls_++;
+    if (!bound(pasid)) {
+        broken("a translation of a PASID that is not bound", pasid);
+    }
+    if (!len || va % page || len % page || va + (len - 1) < va || !max) {
+        broken("a translation of a bad range", va, len);
+    }
+
+    size_t n = 0;
+    if (policy.senseless_translations) {
+        const ccad_translation senseless[] = {
+            {va, ram_base, 3 * page, true, true},
+            {va, ram_base + 64, page, true, true},
+            {va + page, ram_base, page, true, true},
+            {va, ram_base, page / 2, true, true},
+            {va, ram_base, 0, true, true},
+        };
+        out[n++] = senseless[translate_calls_ % std::size(senseless)];
+    } else if (policy.translations_work) {
+        uint64_t cursor = va;
+        for (uint64_t left = len; left && n < max && n < policy.most_entries;) {
+            auto leaf = walk(pasid, cursor);
+            ccad_translation &t = out[n++];
+            t = {cursor, 0, page, false, false};
+            if (leaf) {
+                t = {cursor & ~(leaf->size - 1), leaf->pa, leaf->size, true,
+                     leaf->write};
+                grant(pasid, t);
+            }
+            uint64_t step = t.va + t.len - cursor;
+            cursor += step;
+            left -= std::min(left, step);
+        }
+    }
+    /* Between the answer and its arrival. */
+    if (meanwhile) {
+        meanwhile();
+    }
+    (void)write;
+    return policy.translations_work || n ? static_cast<int>(n) : -1;
+}
+
+bool Machine::page_request(const Request &request)
+{
+    enter("a page request with a page mapped");
+    if (!bound(request.pasid)) {
+        broken("a page request of a PASID that is not bound", request.pasid);
+    }
+    if (request.va % page) {
+        broken("a page request of a bad address", request.va);
+    }
+    for (const Request &other : requests_) {
+        if (other.prgi == request.prgi) {
+            broken("two page requests of one group index", request.prgi);
+        }
+    }
+    requests_.push_back(request);
+    if (requests_.size() > config_.page_requests) {
+        broken("more page requests than allowed", requests_.size());
+    }
+    if (!policy.page_requests_work) {
+        requests_.pop_back();
+        return false;
+    }
+    if (serve) {
+        if (auto response = serve(request)) {
+            respond(requests_.size() - 1, *response);
+        }
+    }
+    if (meanwhile) {
+        meanwhile();
+    }
+    return true;
+}
+
+void Machine::respond(size_t index, ccad_response response)
+{
+    uint16_t prgi = requests_[index].prgi;
+
+    requests_.erase(requests_.begin() + static_cast<ptrdiff_t>(index));
+    ccad_core_page_response(core_, prgi, response);
+}
+
+/* Access */
+
+void *Machine::open(uint64_t pa, uint64_t *len, bool write)
+{
+    if (!*len || pa + (*len - 1) < pa) {
+        broken("a bad length is mapped", pa, *len);
+    }
+    if (!granted(pa, *len, write)) {
+        broken(write ? "write to a page that is not granted"
+                     : "read of a page that is not granted", pa, *len);
+    }
+    if (!backed(pa)) {
+        return nullptr;
+    }
+    *len = std::min(*len, policy.longest_window);
+    while (!backed(pa + *len - 1)) {
+        *len = std::max((pa + *len - 1) / page * page - pa, page - pa % page);
+    }
+
+    Open window{at(pa), *len, write};
+    __asan_unpoison_memory_region(window.ptr, window.len);
+    if (write) {
+        for (unsigned i = *frame_of(pa); i <= *frame_of(pa + *len - 1); i++) {
+            dirty_[i] = true;
+        }
+    }
+    open_.push_back(window);
+    return window.ptr;
+}
+
+void Machine::close(uint8_t *ptr, uint64_t used, bool write)
+{
+    auto found = std::find_if(open_.rbegin(), open_.rend(), [&](const Open &o) {
+        return o.ptr == ptr && o.write == write;
+    });
+    if (found == open_.rend()) {
+        broken("unmap of what was not mapped");
+    }
+    if (used > found->len) {
+        broken("more bytes used than mapped", used, found->len);
+    }
+    /* Whole granules: another window may share the first or the last. */
+    auto misaligned = reinterpret_cast<uintptr_t>(ptr) % 8;
+    __asan_poison_memory_region(ptr - misaligned,
+                                (misaligned + found->len + 7) & ~uint64_t{7});
+    open_.erase(std::next(found).base());
+    for (const Open &o : open_) {
+        __asan_unpoison_memory_region(o.ptr, o.len);
+    }
+}
+
+} // namespace ccad::fuzz
