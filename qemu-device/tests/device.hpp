@@ -61,6 +61,7 @@ inline ccad_config small_config()
                 .page_request_ns = 20000,
             },
         .injection = {},
+        .host_driven = false,
     };
 }
 

@@ -53,8 +53,7 @@ TEST_F(HostDriven, ReturnsWhileAPageRequestIsOutstanding)
     ASSERT_EQ(requests.size(), 1u);
     EXPECT_EQ(queue.record(index).status, CCAD_COMP_NONE);
 
-    host.respond(requests[0],
-                 host.serve(pasid, requests[0].va, requests[0].write));
+    host.respond(requests[0], host.serve(requests[0]));
     EXPECT_EQ(queue.record(index).status, CCAD_COMP_NONE);
     ccad_core_run(device.core());
     EXPECT_EQ(queue.record(index).status, CCAD_COMP_SUCCESS);
@@ -65,6 +64,8 @@ TEST_F(HostDriven, DisableFromAHostOperation)
 {
     Queue queue = device.queue();
     host.populate(pasid, src_va, 4 * page);
+    queue.submit(nop()); /* from here on the ATC knows the records */
+    ccad_core_run(device.core());
     host.on_translate = [&](uint32_t, uint64_t va) {
         if (va >= src_va && va < src_va + 4 * page) {
             queue.disable();

@@ -26,8 +26,13 @@ PlainHost::PlainHost(const Options &options) : page_bytes_(options.page_bytes)
         .atc_ways = 8,
         .vectors = 2,
         .page_requests = 32,
+        .page_request_group = 8,
+        .counters = 4096,
         .mem_size = 0,
+        .slice_ns = 1'000'000,
+        .ordered = false,
         .cost = {},
+        .injection = {},
         .host_driven = !options.threads,
     };
     const ccad_host_ops ops = {
@@ -35,23 +40,31 @@ PlainHost::PlainHost(const Options &options) : page_bytes_(options.page_bytes)
                         bool, ccad_translation *out, size_t max) {
             return Ops::self(opaque).translate(va, len, out, max);
         },
-        .page_request = [](void *opaque, uint32_t, uint64_t, bool, bool,
-                           uint16_t prgi) {
+        .page_request = [](void *opaque, uint32_t, const uint64_t *, size_t,
+                           bool, bool, uint16_t prgi) {
             PlainHost &host = Ops::self(opaque);
             host.present_ = true;
-            ccad_core_page_response(host.core_, prgi, CCAD_RESPONSE_SUCCESS);
+            ccad_core_page_response(host.core_, pasid, prgi,
+                                    CCAD_RESPONSE_SUCCESS);
             return true;
         },
         .map = [](void *opaque, uint64_t pa, uint64_t *, bool) -> void * {
             return Ops::self(opaque).memory_ + pa;
         },
         .unmap = [](void *, void *, uint64_t, bool) {},
-        .is_local = [](void *, uint64_t) { return false; },
+        .local_offset = [](void *, uint64_t, uint64_t *) { return false; },
         .interrupt = [](void *, uint32_t) {},
+        .error = [](void *, ccad_error, uint64_t) {},
+        .locked = [](void *, void (*fn)(void *), void *arg) { fn(arg); },
+        .dma_write = [](void *, uint64_t, const void *,
+                        uint64_t) { return true; },
+        .now_ns = [](void *) -> uint64_t { return 0; },
+        .set_timer = [](void *, uint64_t) {},
         .thread_enter = [](void *) {},
         .thread_leave = [](void *) {},
         .pasid_bind = [](void *, uint32_t) { return true; },
         .pasid_unbind = [](void *, uint32_t) {},
+        .trace = nullptr,
     };
 
     memory_ = static_cast<uint8_t *>(std::aligned_alloc(huge, memory_size));

@@ -143,6 +143,9 @@ RUN, ENABLE, DISABLE, CLEAR, BAD_DOORBELL = 8, 5, 6, 7, 4
 MAP = 0
 
 
+RESET = 12
+
+
 def map_step(where, frame, kind=0, pasid=1):
     return host(MAP, 0, mapping(where, frame, kind, pasid))
 
@@ -163,8 +166,8 @@ RINGS = {
     "disable-waiting": rings(host(5, 0), WORK, ctx(0, RUN), ctx(0, DISABLE), host(3, 3), ctx(0, ENABLE, b"\1"), WORK,
                              ctx(0, RUN)),
     "forgotten": rings(host(5, 0), WORK, ctx(0, RUN), *[ctx(c, DISABLE) for c in range(4)], host(3, 1), host(3, 8)),
-    "reset": rings(MAP2, WORK, host(8, 1), ctx(0, ENABLE, b"\1"), WORK, ctx(0, RUN), host(8, 0x20), host(8, 0x3f)),
-    "stopped": rings(MAP2, WORK, host(8, 0x41), ctx(0, RUN), host(8, 0x40), ctx(0, RUN)),
+    "reset": rings(MAP2, WORK, host(RESET, 1), ctx(0, ENABLE, b"\1"), WORK, ctx(0, RUN), host(RESET, 0x20), host(RESET, 0x3f)),
+    "stopped": rings(MAP2, WORK, host(RESET, 0x41), ctx(0, RUN), host(RESET, 0x40), ctx(0, RUN)),
     "doorbell": rings(ctx(0, BAD_DOORBELL, b"\x00\x80"), ctx(0, CLEAR), ctx(0, BAD_DOORBELL, b"\xff\0"), ctx(0, RUN),
                       ctx(0, CLEAR), WORK, ctx(0, RUN)),
     "wrap": rings(MAP2, *[batch(0, desc(NOP), desc(NOP), desc(FENCE), desc(NOP)) + ctx(0, RUN) for _ in range(6)]),
@@ -176,10 +179,13 @@ RINGS = {
     "refused": rings(host(6, 0x33), WORK, ctx(0, RUN), host(6, 0xc0), ctx(2, DISABLE), ctx(2, ENABLE, b"\3")),
     "invalidate-in-translation": rings(MAP2, WORK, ctx(0, RUN), b"\xff" + host(2, 1, addr() + length(4096)) * 3),
     "disable-in-translation": rings(MAP2, WORK, ctx(0, RUN), b"\0\0\xff" + ctx(0, DISABLE)),
-    "reset-in-translation": rings(MAP2, WORK, ctx(0, RUN), b"\0\xff" + host(8, 0)),
-    "reset-in-request": rings(host(5, 0), WORK, ctx(0, RUN), b"\0\0\xff" + host(8, 0x20)),
+    "reset-in-translation": rings(MAP2, WORK, ctx(0, RUN), b"\0\xff" + host(RESET, 0)),
+    "reset-in-request": rings(host(5, 0), WORK, ctx(0, RUN), b"\0\0\xff" + host(RESET, 0x20)),
     "answer-in-request": rings(host(5, 0), WORK, ctx(0, RUN), b"\0\0\0\xff" + host(3, 3)),
     "short-windows": rings(host(7, 0x83), MAP2, WORK, ctx(0, RUN), machine=1),
+    "poison": rings(host(9, 0), map_step(addr(), 24), WORK, ctx(0, RUN), batch(0, desc(CRC, addr(), n=4096)), ctx(0, RUN),
+                    host(9, 0x80)),
+    "hang": rings(host(10, 0x10), batch(0, desc(NOP)), ctx(0, RUN), host(8, 255), ctx(0, RUN), ctx(0, CLEAR)),
     "shared": rings(map_step(addr(), 3), map_step(addr(1), 3), map_step(addr(), 3, 0, 0), WORK,
                     batch(1, desc(COPY, addr(), addr(1), 4096), desc(FENCE)), ctx(0, RUN), machine=3),
 }

@@ -47,18 +47,25 @@ void Session::prepare()
     machine_.policy.longest_window = windows[how & 3];
     machine_.policy.most_entries = how & 4 ? 1 : UINT32_MAX;
     machine_.policy.page_requests_work = (how >> 3 & 3) != 3;
+    /* A failure fails all of a group, also those that could be brought. */
     bool brings = (how >> 3 & 3) == 0;
+    ccad_response otherwise =
+        how & 0x10 ? CCAD_RESPONSE_FAILURE : CCAD_RESPONSE_INVALID;
     on_demand_ = [brings](uint64_t va) { return brings && Software::populated(va); };
-    machine_.serve = [this, how](const Machine::Request &request) {
-        if (!on_demand_(request.va) ||
-            machine_.walk(request.pasid, request.va)) {
-            return how & 8 ? CCAD_RESPONSE_INVALID : CCAD_RESPONSE_FAILURE;
+    machine_.serve = [this, otherwise](const Machine::Request &request) {
+        for (size_t i = 0; i < request.n; i++) {
+            uint64_t va = request.pages[i];
+            auto leaf = machine_.walk(request.pasid, va);
+            if (leaf && (leaf->write || !request.write)) {
+                continue;
+            }
+            if (leaf || !on_demand_(va)) {
+                return otherwise;
+            }
+            unsigned first = 2 * software_.contexts();
+            unsigned frame = first + static_cast<unsigned>(va / page) % 16;
+            machine_.map(request.pasid, va, Machine::frame_pa(frame), true);
         }
-        unsigned first = 2 * software_.contexts();
-        unsigned frame =
-            first + static_cast<unsigned>(request.va / page) % 16;
-        machine_.map(request.pasid, request.va, Machine::frame_pa(frame),
-                     true);
         return CCAD_RESPONSE_SUCCESS;
     };
     for (unsigned n = how >> 5 ? (how >> 5) * 3 : 1; n; n--) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Any access to any register, in any order, and what may come in between. */
+#include <algorithm>
 #include <vector>
 
 #include "software.hpp"
@@ -35,11 +36,18 @@ void check_reset(Software &software, unsigned machine)
     static std::vector<uint32_t> pristine[machines];
     std::vector<uint32_t> &expected = pristine[machine];
 
+    /* Poison stays, as the memory does. */
+    ccad_core_poison_clear(software.core(), 0, Machine::local_pages * page);
     software.reset();
+    std::vector<uint32_t> now = all_registers(software);
     if (expected.empty()) {
-        expected = all_registers(software);
-    } else if (all_registers(software) != expected) {
-        broken("a reset leaves something behind");
+        expected = now;
+    }
+    auto differ = std::mismatch(now.begin(), now.end(), expected.begin());
+    if (differ.first != now.end()) {
+        broken("a reset leaves something behind",
+               static_cast<uint64_t>(differ.first - now.begin()) * 4,
+               *differ.first);
     }
 }
 
@@ -129,7 +137,7 @@ void other(Software &software, Input &input)
     uint8_t response;
 
     context %= static_cast<uint8_t>(software.contexts());
-    switch (input.below(8)) {
+    switch (input.below(10)) {
     case 0:
     case 1:
         software.run();
@@ -151,7 +159,7 @@ void other(Software &software, Input &input)
             machine.respond(context % machine.requests().size(),
                             Software::response(response));
         } else {
-            ccad_core_page_response(machine.core(), input.u16(),
+            ccad_core_page_response(machine.core(), context, input.u16(),
                                     Software::response(response));
         }
         break;
@@ -162,6 +170,13 @@ void other(Software &software, Input &input)
         break;
     case 7:
         software.set_up(context, context & 1);
+        break;
+    case 8:
+        ccad_core_poison_inject(machine.core(), input.u16(), 1);
+        break;
+    case 9:
+        machine.pass_time(input.u32());
+        machine.policy.dma_works = context & 1;
         break;
     }
 }

@@ -51,13 +51,16 @@ std::optional<ccad_response> Session::serve(const Machine::Request &request,
     case 2: /* without doing anything about it */
         return CCAD_RESPONSE_SUCCESS;
     default:
-        if (!Software::populated(request.va)) {
-            return CCAD_RESPONSE_FAILURE;
-        }
-        if (!machine_.walk(request.pasid, request.va)) {
-            unsigned first = 2 * software_.contexts();
-            machine_.map(request.pasid, request.va,
-                         Machine::frame_pa(first + (how >> 2) % 32), true);
+        for (size_t i = 0; i < request.n; i++) {
+            uint64_t va = request.pages[i];
+            if (!Software::populated(va)) {
+                return CCAD_RESPONSE_FAILURE;
+            }
+            if (!machine_.walk(request.pasid, va)) {
+                unsigned first = 2 * software_.contexts();
+                machine_.map(request.pasid, va,
+                             Machine::frame_pa(first + (how >> 2) % 32), true);
+            }
         }
         return CCAD_RESPONSE_SUCCESS;
     }
@@ -147,7 +150,7 @@ void Session::host_step(uint8_t what)
             machine_.respond(index,
                              response.value_or(CCAD_RESPONSE_FAILURE));
         } else { /* or one that is long forgotten */
-            ccad_core_page_response(machine_.core(), how * 3,
+            ccad_core_page_response(machine_.core(), how & 3, how * 3,
                                     Software::response(how));
         }
         break;
@@ -164,7 +167,27 @@ void Session::host_step(uint8_t what)
         machine_.policy.longest_window = how < 0x80 ? UINT64_MAX : how * 8;
         machine_.policy.most_entries = how & 3 ? UINT32_MAX : 1;
         break;
-    case 8: /* by the bus, by the register, or only stopped for a while */
+    case 8: /* time passes, memory decays, a command hangs */
+        machine_.pass_time(uint64_t{how} << 20);
+        break;
+    case 9:
+        if (how & 0x80) {
+            ccad_core_poison_clear(software_.core(), (how & 15) * page,
+                                   page);
+        } else {
+            ccad_core_poison_inject(software_.core(),
+                                    (how & 15) * page + (how & 0x70) * 8, 1);
+        }
+        break;
+    case 10:
+        ccad_core_hang(software_.core(), how % software_.contexts());
+        software_.write(CCAD_CTX(how % software_.contexts()) +
+                            CCAD_CTX_TIMEOUT_MS, how >> 4);
+        break;
+    case 11:
+        machine_.allocate(how & 7 ? how : 0);
+        break;
+    case 12: /* a reset by the bus, by the register, or only stopped for a while */
         if (how < 0x20) {
             software_.reset();
         } else if (how < 0x40) {
@@ -184,7 +207,7 @@ void Session::step(bool nested)
     if (what < 36) {
         contexts_step(nested, what % 9, context);
     } else {
-        host_step((what - 36) % 9);
+        host_step((what - 36) % 13);
     }
 }
 

@@ -73,9 +73,13 @@ Machine::Machine(const ccad_config &config) : config_(config)
             return Ops::self(opaque).translate(pasid, va, len, write, out,
                                                max);
         },
-        .page_request = [](void *opaque, uint32_t pasid, uint64_t va, bool,
+        .page_request = [](void *opaque, uint32_t pasid,
+                           const uint64_t *pages, size_t n, bool read,
                            bool write, uint16_t prgi) {
-            return Ops::self(opaque).page_request({pasid, va, write, prgi});
+            Request request{pasid, prgi, read, write, n, {}};
+            std::copy_n(pages, std::min(n, most_pages),
+                        request.pages.begin());
+            return Ops::self(opaque).page_request(request);
         },
         .map = [](void *opaque, uint64_t pa, uint64_t *len, bool write) {
             return Ops::self(opaque).open(pa, len, write);
@@ -83,8 +87,9 @@ Machine::Machine(const ccad_config &config) : config_(config)
         .unmap = [](void *opaque, void *ptr, uint64_t len, bool write) {
             Ops::self(opaque).close(static_cast<uint8_t *>(ptr), len, write);
         },
-        .is_local = [](void *, uint64_t pa) {
-            return pa >= local_base && pa < local_base + local_pages * page;
+        .local_offset = [](void *, uint64_t pa, uint64_t *offset) {
+            *offset = pa - local_base;
+            return *offset < local_pages * page;
         },
         .interrupt = [](void *opaque, uint32_t vector) {
             Machine &machine = Ops::self(opaque);
@@ -93,6 +98,26 @@ Machine::Machine(const ccad_config &config) : config_(config)
                 broken("an interrupt of a vector that is not there", vector);
             }
             machine.interrupts_++;
+        },
+        .error = [](void *opaque, ccad_error, uint64_t offset) {
+            Ops::self(opaque).enter("error");
+            if (offset >= local_pages * page) {
+                broken("an error where no memory is", offset);
+            }
+        },
+        .locked = [](void *opaque, void (*fn)(void *), void *arg) {
+            Ops::self(opaque).enter("locked");
+            fn(arg);
+        },
+        .dma_write = [](void *opaque, uint64_t addr, const void *from,
+                        uint64_t len) {
+            Machine &machine = Ops::self(opaque);
+            machine.enter("dma_write");
+            return machine.policy.dma_works && machine.poke(addr, from, len);
+        },
+        .now_ns = [](void *opaque) { return Ops::self(opaque).now; },
+        .set_timer = [](void *opaque, uint64_t ns) {
+            Ops::self(opaque).timer_ = ns;
         },
         .thread_enter = [](void *) { broken("a thread in a host-driven core"); },
         .thread_leave = [](void *) { broken("a thread in a host-driven core"); },
@@ -121,6 +146,7 @@ Machine::Machine(const ccad_config &config) : config_(config)
                 return r.pasid == pasid;
             });
         },
+        .trace = nullptr,
     };
 
     memory_ = static_cast<uint8_t *>(std::aligned_alloc(page, frames * page));
@@ -150,6 +176,7 @@ void Machine::restart()
         broken("a PASID is bound after a reset", bound_[0]);
     }
     forget();
+    allocate(config_.page_requests);
     for (unsigned i = 0; i < frames; i++) {
         if (dirty_[i]) {
             dirty_[i] = false;
@@ -158,8 +185,10 @@ void Machine::restart()
             __asan_poison_memory_region(memory_ + i * page, page);
         }
     }
+    ccad_core_poison_clear(core_, 0, local_pages * page);
     tables_used_ = 0;
     roots_.fill(nullptr);
+    now = 0;
     translate_calls_ = 0;
     interrupts_ = 0;
 }
@@ -186,6 +215,16 @@ void Machine::check_quiet()
 {
     if (!open_.empty()) {
         broken("a page is still mapped");
+    }
+}
+
+void Machine::pass_time(uint64_t ns)
+{
+    now += ns;
+    if (now >= timer_) {
+        timer_ = UINT64_MAX;
+        ccad_core_timer(core_);
+        check_quiet();
     }
 }
 
@@ -416,18 +455,27 @@ bool Machine::page_request(const Request &request)
     if (!bound(request.pasid)) {
         broken("a page request of a PASID that is not bound", request.pasid);
     }
-    if (request.va % page) {
-        broken("a page request of a bad address", request.va);
+    if (!request.n || request.n > config_.page_request_group ||
+        request.read == request.write) {
+        broken("a page request group that makes no sense", request.n);
     }
-    for (const Request &other : requests_) {
-        if (other.prgi == request.prgi) {
-            broken("two page requests of one group index", request.prgi);
+    for (size_t i = 0; i < request.n; i++) {
+        if (request.pages[i] % page ||
+            (i && request.pages[i] <= request.pages[i - 1])) {
+            broken("a page request of a bad address", request.pages[i]);
         }
     }
-    requests_.push_back(request);
-    if (requests_.size() > config_.page_requests) {
-        broken("more page requests than allowed", requests_.size());
+    size_t outstanding = request.n;
+    for (const Request &other : requests_) {
+        outstanding += other.n;
+        if (other.prgi == request.prgi) {
+            broken("two page request groups of one index", request.prgi);
+        }
     }
+    if (outstanding > allocation_) {
+        broken("more page requests than allowed", outstanding, allocation_);
+    }
+    requests_.push_back(request);
     if (!policy.page_requests_work) {
         requests_.pop_back();
         return false;
@@ -445,10 +493,24 @@ bool Machine::page_request(const Request &request)
 
 void Machine::respond(size_t index, ccad_response response)
 {
+    uint32_t pasid = requests_[index].pasid;
     uint16_t prgi = requests_[index].prgi;
 
     requests_.erase(requests_.begin() + static_cast<ptrdiff_t>(index));
-    ccad_core_page_response(core_, prgi, response);
+    /* One that no context waits for any more is still outstanding. */
+    if (!ccad_core_page_response(core_, pasid, prgi, response)) {
+        broken("a page request is not known any more", pasid, prgi);
+    }
+}
+
+void Machine::allocate(uint32_t requests)
+{
+    allocation_ = std::min(requests, config_.page_requests);
+    if (!requests) {
+        requests_.clear();
+    }
+    ccad_core_page_request_allocation(core_, requests);
+    check_quiet();
 }
 
 /* Access */

@@ -78,14 +78,20 @@ public:
     bool poke(uint64_t pa, const void *from, uint64_t len);
     bool backed(uint64_t pa) const { return frame_of(pa).has_value(); }
 
+    /* A group of page requests. */
+    static constexpr size_t most_pages = 16;
     struct Request {
         uint32_t pasid;
-        uint64_t va;
-        bool write;
         uint16_t prgi;
+        bool read;
+        bool write;
+        size_t n;
+        std::array<uint64_t, most_pages> pages;
     };
     const std::vector<Request> &requests() const { return requests_; }
     void respond(size_t index, ccad_response response);
+    /* How many page requests may be outstanding, 0: off. */
+    void allocate(uint32_t requests);
 
     /* What the host makes of the core's requests. */
     struct Policy {
@@ -95,11 +101,16 @@ public:
         bool senseless_translations = false;
         bool page_requests_work = true;
         bool bind_works = true;
+        bool dma_works = true;
     } policy;
     /* The answer to a page request from within; nothing: later. */
     std::function<std::optional<ccad_response>(const Request &)> serve;
     /* In translate and page_request, as another CPU at that time. */
     std::function<void()> meanwhile;
+
+    /* The machine's time; passing, it may strike the core's timer. */
+    uint64_t now = 0;
+    void pass_time(uint64_t ns);
 
     uint64_t translate_calls() const { return translate_calls_; }
     uint64_t interrupts() const { return interrupts_; }
@@ -145,6 +156,8 @@ private:
     std::vector<Open> open_;
     std::vector<uint32_t> bound_;
     std::vector<Request> requests_;
+    uint32_t allocation_ = 0;
+    uint64_t timer_ = UINT64_MAX;
     uint64_t translate_calls_ = 0;
     uint64_t interrupts_ = 0;
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 namespace ccad::fuzz {
 
@@ -187,12 +188,15 @@ void Expectation::check(const ccad_completion &record) const
     if (!known_) {
         return;
     }
-    if (record.status != status_) {
-        broken("another status than expected", record.status, status_);
-    }
-    if (record.bytes_done != done_ || record.fault_addr != fault_addr_) {
-        broken("another bytes_done or fault_addr than expected",
-               record.bytes_done, done_);
+    if (record.status != status_ || record.bytes_done != done_ ||
+        record.fault_addr != fault_addr_) {
+        std::fprintf(stderr,
+                     "opcode %u, flags %#x, src %#llx, dst %#llx, len %#llx: "
+                     "status %u, bytes_done %#llx, fault_addr %#llx\n",
+                     desc_.opcode, desc_.flags, desc_.src, desc_.dst,
+                     desc_.len, record.status, record.bytes_done,
+                     record.fault_addr);
+        broken("a command does not end as expected", status_, done_);
     }
     if (!content_) {
         return;

@@ -17,7 +17,11 @@ ccad_config config_of(unsigned choice)
         .atc_ways = 2,
         .vectors = 5,
         .page_requests = 8,
+        .page_request_group = 4,
+        .counters = 8,
         .mem_size = Machine::local_pages * page,
+        .slice_ns = 100'000,
+        .ordered = false,
         .cost =
             {
                 .local_latency_ns = 100,
@@ -27,6 +31,7 @@ ccad_config config_of(unsigned choice)
                 .translation_ns = 1000,
                 .page_request_ns = 20000,
             },
+        .injection = {},
         .host_driven = true,
     };
 
@@ -36,14 +41,17 @@ ccad_config config_of(unsigned choice)
         config.atc_sets = 1;
         config.atc_ways = 1;
         config.page_requests = 1;
+        config.page_request_group = 1;
         break;
     case 2: /* contexts stall, and entries push each other out */
         config.atc_sets = 1;
         config.page_requests = 2;
+        config.ordered = true;
         break;
     case 3: /* free of charge */
         config.atc_sets = 64;
         config.page_requests = 512;
+        config.page_request_group = 16;
         config.cost = {};
         break;
     }
@@ -414,8 +422,14 @@ void Software::finish(bool thorough)
         if (now == CCAD_CTX_DRAINING) {
             broken("a context drains and nothing is in flight", context);
         }
-        if (now == CCAD_CTX_ENABLED && doorbell(context, CCAD_DB_HEAD) !=
-                                           doorbell(context, CCAD_DB_TAIL)) {
+        ccad_context_info info;
+        ccad_core_context_info(core(), context, &info);
+        if (info.place != CCAD_PLACE_IDLE && info.place != CCAD_PLACE_HUNG) {
+            broken("a context has something to do", context, info.place);
+        }
+        if (info.place == CCAD_PLACE_IDLE && now == CCAD_CTX_ENABLED &&
+            doorbell(context, CCAD_DB_HEAD) !=
+                doorbell(context, CCAD_DB_TAIL)) {
             broken("a command does not end", context);
         }
     }
