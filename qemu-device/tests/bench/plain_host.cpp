@@ -64,6 +64,7 @@ PlainHost::PlainHost(const Options &options) : page_bytes_(options.page_bytes)
         .thread_leave = [](void *) {},
         .pasid_bind = [](void *, uint32_t) { return true; },
         .pasid_unbind = [](void *, uint32_t) {},
+        .physical_allowed = [](void *) { return true; },
         .trace = nullptr,
     };
 

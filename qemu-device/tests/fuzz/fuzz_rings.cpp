@@ -82,7 +82,10 @@ void Session::enable(uint32_t context)
     if (how & 4) {
         uint64_t ring = Software::address(input_);
         software_.enable(context, pasid, how & 8 ? ring & ~(page - 1) : ring,
-                         how >> 4, input_.below(8), CCAD_CTX_CTRL_ENABLE);
+                         how >> 4, input_.below(8),
+                         input_.u8() >= 0xf0
+                             ? CCAD_CTX_CTRL_ENABLE | CCAD_CTX_CTRL_PHYSICAL
+                             : CCAD_CTX_CTRL_ENABLE);
     } else {
         software_.set_up(context, pasid);
     }

@@ -102,11 +102,15 @@ public:
         bool page_requests_work = true;
         bool bind_works = true;
         bool dma_works = true;
+        bool physical_works = true;
     } policy;
     /* The answer to a page request from within; nothing: later. */
     std::function<std::optional<ccad_response>(const Request &)> serve;
     /* In translate and page_request, as another CPU at that time. */
     std::function<void()> meanwhile;
+
+    /* Some context may have been enabled to use physical addresses. */
+    bool physical = false;
 
     /* The machine's time; passing, it may strike the core's timer. */
     uint64_t now = 0;

@@ -100,6 +100,9 @@ void Software::write(uint64_t offset, uint64_t value, unsigned size)
 
     control = control && context < contexts();
     bool was_disabled = control && state(context) == CCAD_CTX_DISABLED;
+    if (control && (value & CCAD_CTX_CTRL_PHYSICAL)) {
+        machine_.physical = true;
+    }
     if (was_disabled) {
         for (uint32_t i = 0; i < CCAD_STAT_COUNT; i++) {
             before[i] = stat(context, i * 8);
