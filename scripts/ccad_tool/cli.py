@@ -113,8 +113,13 @@ def parser():
     q = k.add_parser("export", help="write a kernel tree's commits back as the series")
     q.add_argument("dir", metavar="DIR", nargs="?", help="the tree (default: linux in the cache)")
     q.set_defaults(run="series-export")
-    q = k.add_parser("check", help="apply, checkpatch --strict, build with W=1, judge")
-    q.add_argument("--no-build", action="store_true", help="without W=1")
+    q = k.add_parser("check", help="apply, checkpatch --strict, W=1 in many configurations, sparse, judge")
+    q.add_argument("--no-build", action="store_true", help="nothing that builds")
+    q.add_argument("--full", action="store_true",
+                   help="each patch in every configuration, not only the series as a whole")
+    q.add_argument("--config", metavar="NAME", action="append",
+                   help="build in this configuration alone, the series as a whole: NUMA=n, "
+                        "allnoconfig, '32 bits', ...; repeatable")
     q.add_argument("--linux-source", metavar="PATH", help="source of Linux 7.3")
     q.set_defaults(run="series-check")
     return top

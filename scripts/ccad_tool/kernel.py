@@ -42,10 +42,10 @@ def wanted(text):
     return out
 
 
-def configure(tree, out, fragments, log):
+def configure(tree, out, fragments, log, more=None):
     """tinyconfig and fragments → out/.config; its time changes only when it does."""
     new = out / ".config.new"
-    env = {"KCONFIG_CONFIG": str(new)}
+    env = {"KCONFIG_CONFIG": str(new), **(more or {})}
     make(tree, out, "tinyconfig", log=log, env=env)
     text = "\n".join(pathlib.Path(f).read_text() for f in fragments)
     asked = wanted(text)

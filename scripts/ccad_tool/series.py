@@ -6,9 +6,9 @@ import re
 import shutil
 import subprocess
 
-from . import host, kernel, kgit, pins, progress, store, trees
+from . import host, kernel, kgit, pins, progress, series_matrix, store, trees
 from .kgit import git
-from .util import Fail, build_env, jobs, write_if_changed
+from .util import Fail, build_env, write_if_changed
 
 COVER = "0000-cover-letter.patch"
 # A patch carries no Signed-off-by: that is for the human who submits it.
@@ -142,22 +142,8 @@ def checkpatch(where, patch):
 
 def _objects(where):
     """Objects of the C files that HEAD's commit touches and this architecture builds."""
-    names = git(where, "diff", "--name-only", "--diff-filter=AM", "HEAD~1", "HEAD").split()
-    return [n[:-2] + ".o" for n in names if n.endswith(".c") and not n.startswith(
-        ("tools/", "samples/", "Documentation/", "scripts/"))
-        and (not n.startswith("arch/") or n.startswith("arch/x86/"))]
-
-
-def option_of(makefile, obj):
-    """What makes kbuild build an object of this directory: 'y', CONFIG_X, or None if nothing does.
-
-    None also for a file that another one includes.
-    """
-    for line in makefile.replace("\\\n", " ").splitlines():
-        m = re.match(r"\s*([\w-]+?)-(y|objs|\$\((CONFIG_\w+)\))\s*[+:]?=\s*(.*)$", line)
-        if m and obj in m[4].split("#")[0].split():
-            return m[3] or "y"
-    return None
+    names = series_matrix.touched(where, "HEAD~1")
+    return [n[:-2] + ".o" for n in series_matrix.sources(names)]
 
 
 def _enabled(where, out, objects, extra):
@@ -167,7 +153,7 @@ def _enabled(where, out, objects, extra):
         top = (where / o).parent
         text = "".join((top / n).read_text(errors="replace") for n in ("Makefile", "Kbuild")
                        if (top / n).exists())
-        need[o] = option_of(text, pathlib.Path(o).name)
+        need[o] = series_matrix.option_of(text, pathlib.Path(o).name)
     got = kernel.wanted((out / ".config").read_text())
     off = {c for c in need.values() if c and c != "y" and got.get(c, "n") == "n"} - set(extra)
     if off:
@@ -181,28 +167,6 @@ def _configure(where, out, extra):
     more = out / "check.config"
     more.write_text("".join(f"{c}=y\n" for c in extra))
     kernel.configure(where, out, (kernel.FRAGMENT, more), "check-config.log")
-
-
-_WARNING = re.compile(r"^(?:\.\./)*(\S+?):(\d+)(?::\d+)?: (warning|error): (.*)$")
-
-
-def _compile(where, out, objects, log):
-    """({warning}, [object that was not built]) of make W=1."""
-    warnings, failed = [], []
-    for o in objects:       # an object that is up to date would keep its warnings to itself
-        (out / o).unlink(missing_ok=True)
-    cmd = ["make", "-C", str(where), f"O={out}", f"-j{jobs()}", "-k", "W=1", *objects]
-    p = subprocess.run(cmd, env=build_env(**kernel.MAKE_ENV), capture_output=True, check=False)
-    text = (p.stdout + p.stderr).decode(errors="replace")
-    with open(log, "a", encoding="utf-8") as f:
-        f.write(" ".join(cmd) + "\n" + text)
-    for line in text.splitlines():
-        m = _WARNING.match(line)
-        if m:
-            warnings.append((m[1].replace(str(where) + "/", ""), m[4]))
-    if p.returncode:
-        failed = [o for o in objects if not (out / o).exists()] or objects
-    return warnings, failed
 
 
 def check(args):
@@ -221,7 +185,7 @@ def check(args):
         patches = trees.series(kernel.PATCHES)
         _pristine(where, args.linux_source)
         out.mkdir(parents=True, exist_ok=True)
-        if not args.no_build:
+        if not args.no_build and not args.config:
             with progress.Activity("series: configure"):
                 _configure(where, out, [])
                 kernel.make(where, out, "prepare", log="check-prepare.log")
@@ -233,7 +197,10 @@ def check(args):
                 if row["applies"] != "ok":
                     break
         if len(rows) == len(patches):
-            rows += _check_whole(where, args, complaints)
+            rows += _check_whole(where, complaints)
+            if not args.no_build:
+                rows += [{"patch": name, "applies": "-", "checkpatch": "-", "W=1": said}
+                         for name, said in series_matrix.whole(where, log, complaints, args.config)]
     return _table(rows, complaints, log)
 
 
@@ -269,7 +236,7 @@ def _check_one(where, out, patch, args, log, complaints, extra):
     if re.search(r"^Signed-off-by:", text, re.M):
         complaints.append(f"{patch.name}: has a Signed-off-by, which is the submitter's alone")
         row["checkpatch"] = "signed"
-    if args.no_build:
+    if args.no_build or args.config:
         return row
     objects = _objects(where)
     touched = set(git(where, "diff", "--name-only", "HEAD~1", "HEAD").split())
@@ -283,12 +250,12 @@ def _check_one(where, out, patch, args, log, complaints, extra):
     if not objects:
         row["W=1"] = f"not built: {total}"
         return row
-    after, failed = _compile(where, out, objects, log)
+    after, failed = series_matrix.compile_objects(where, out, objects, log)
     new = [w for w in after if w[0] in touched]
     if new:     # is it this patch's, or was it there before?
         git(where, "checkout", "-q", "HEAD~1")
         old_objects = [o for o in objects if (where / (o[:-2] + ".c")).exists()]
-        before, _ = _compile(where, out, old_objects, log) if old_objects else ([], [])
+        before, _ = series_matrix.compile_objects(where, out, old_objects, log) if old_objects else ([], [])
         git(where, "checkout", "-q", kgit.BRANCH)
         for w in before:
             if w in new:
@@ -299,10 +266,16 @@ def _check_one(where, out, patch, args, log, complaints, extra):
         complaints.append(f"{patch.name}: {o} does not build")
     row["W=1"] = "DOES NOT BUILD" if failed else f"{len(new)} warnings" if new else \
         f"ok ({len(objects)} built" + (f", {total - len(objects)} not)" if total > len(objects) else ")")
+    if args.full:
+        names = series_matrix.touched(where, "HEAD~1")
+        bad = [c.name for c in series_matrix.MATRIX if not series_matrix.check_config(
+            where, store.path("build", "matrix"), c, names, log, complaints, "HEAD~1"
+        ).startswith(("ok", "nothing"))]
+        row["W=1"] += f"; not in {', '.join(bad)}" if bad else "; everywhere"
     return row
 
 
-def _check_whole(where, args, complaints):
+def _check_whole(where, complaints):
     """What has to agree between the series and the rest of the project."""
     rows = []
     stale = [c for c in kgit.stale_collections(where)]

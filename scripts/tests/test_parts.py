@@ -5,7 +5,7 @@ import pathlib
 import tempfile
 import unittest
 
-from ccad_tool import kernel, kgit, pins, qemu, series, trees
+from ccad_tool import kernel, kgit, pins, qemu, series, series_matrix, trees
 from ccad_tool.util import ROOT
 
 
@@ -137,7 +137,7 @@ mmu-$(CONFIG_MMU) := memory.o
     def test_option(self):
         for obj, want in (("a.o", "y"), ("c.o", "y"), ("zswap.o", "CONFIG_ZSWAP"), ("core.o", "y"),
                           ("cdm.o", "CONFIG_CDM"), ("memory.o", "CONFIG_MMU"), ("included.o", None)):
-            self.assertEqual(series.option_of(self.MAKEFILE, obj), want, obj)
+            self.assertEqual(series_matrix.option_of(self.MAKEFILE, obj), want, obj)
 
 
 class Kconfig(unittest.TestCase):
