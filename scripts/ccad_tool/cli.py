@@ -45,6 +45,27 @@ def _guest(p):
     g.add_argument("--no-device", action="store_true", help="a guest without the accelerator")
 
 
+def _bench(p):
+    k = p.add_subparsers(dest="what", required=True, metavar="WHAT")
+    q = k.add_parser("kernel", help="what the series costs those who do not use it",
+                     description="Guest instructions per page fault, slab allocation and moved page, "
+                                 "counted, of the kernel with the option off and on, without and "
+                                 "with a coherent node, beside the unpatched kernel. Builds three "
+                                 "kernels. Exit code 1: a goal was missed.")
+    q.add_argument("--objects", action="store_true",
+                   help="compare machine code instead: objects alone are built, nothing boots")
+    q.add_argument("--kernel", metavar="NAME=VMLINUX", action="append",
+                   help="a kernel that is there, NAME unpatched, off or on, and no other is measured")
+    q.add_argument("--rounds", metavar="N", type=int, default=5,
+                   help="repetitions in each guest (%(default)s)")
+    q.add_argument("--boots", metavar="N", type=int, default=2, help="guests of each kind (%(default)s)")
+    q.add_argument("--linux-source", metavar="PATH", help="source of Linux 7.3: tree or tarball")
+    q.add_argument("--qemu-source", metavar="PATH", help="source of QEMU 11.1: tree or tarball")
+    q.add_argument("--qemu", metavar="PATH", help="a qemu-system-x86_64 that is built already")
+    q.add_argument("--json", metavar="FILE", help="write the rows there")
+    q.set_defaults(run="bench")
+
+
 def parser():
     top = argparse.ArgumentParser(
         prog="ccad", description="A guest with a coherent accelerator, from one command.")
@@ -100,6 +121,8 @@ def parser():
     p.add_argument("--kernel-arg", metavar="ARG", action="append")
     _sources(p)
     p.set_defaults(run="doctor", kernel_tree=None)
+
+    _bench(sub.add_parser("bench", help="measure: bench kernel"))
 
     p = sub.add_parser("kernel", help="kernel tree: the series as a git tree to work in")
     k = p.add_subparsers(dest="what", required=True, metavar="WHAT")
@@ -162,6 +185,9 @@ def _dispatch(args):
     if args.run == "doctor":
         from . import doctor
         return doctor.main(args)
+    if args.run == "bench":
+        from . import bench_kernel
+        return bench_kernel.main(args)
     if args.run in ("kernel-tree", "series-export", "series-check"):
         from . import series
         return {"kernel-tree": series.tree, "series-export": series.export,

@@ -19,6 +19,8 @@ class Options:
     device_args: str = ""
     gdb: bool = False
     device: bool = True
+    icount: bool = False        # the time-stamp counter counts instructions; one processor
+    second: str = ""            # ordinary memory of a second node, number 2
 
 
 def check(o):
@@ -33,6 +35,8 @@ def check(o):
         raise Fail(f"--distance {o.distance}: a distance between nodes is 11 to 254", "try 160")
     if not 1 <= o.cpus <= 16:
         raise Fail(f"--cpus {o.cpus}: 1 to 16", "the guest's kernel has 16 processors at most")
+    if o.icount and o.cpus != 1:
+        raise Fail("instructions can be counted with one processor only", "--cpus 1")
 
 
 def command(o, qemu, kernel, rootfs, accel, run):
@@ -40,7 +44,8 @@ def command(o, qemu, kernel, rootfs, accel, run):
     check(o)
     mem = parse_size(o.memory)
     cdm = parse_size(o.cdm_size)
-    accel_arg = "tcg,thread=multi" if accel == "tcg" else accel
+    second = parse_size(o.second) if o.second else 0
+    accel_arg = f"tcg,thread={'single' if o.icount else 'multi'}" if accel == "tcg" else accel
     append = ["console=ttyS0", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/agent",
               "panic=-1", "oops=panic", "random.trust_cpu=on", "nokaslr",
               # An emulated processor on a busy host stands still for seconds at a time: that is
@@ -52,11 +57,22 @@ def command(o, qemu, kernel, rootfs, accel, run):
         "-display", "none", "-no-reboot", "-run-with", "exit-with-parent=on",
         "-L", str(qemu.share),
         "-machine", "q35,kernel-irqchip=split,hmat=on", "-accel", accel_arg,
-        "-cpu", "max,la57=off", "-smp", str(o.cpus), "-m", f"{mem >> 20}M",
+        "-cpu", "max,la57=off", "-smp", str(o.cpus), "-m", f"{mem + second >> 20}M",
         "-object", f"memory-backend-ram,id=ram0,size={mem}",
         "-numa", f"node,nodeid=0,memdev=ram0,cpus=0-{o.cpus - 1}",
         "-numa", "node,nodeid=1",
         "-numa", f"dist,src=0,dst=1,val={o.distance}",
+    ]
+    if second:
+        argv += [
+            "-object", f"memory-backend-ram,id=ram1,size={second}",
+            "-numa", "node,nodeid=2,memdev=ram1",
+            "-numa", "dist,src=0,dst=2,val=20",
+            "-numa", f"dist,src=1,dst=2,val={o.distance}",
+        ]
+    if o.icount:
+        argv += ["-icount", "shift=0,sleep=off"]
+    argv += [
         "-device", "intel-iommu,scalable-mode=on,fsts=on,svm=on,pasid-bits=20,device-iotlb=on,"
                    "aw-bits=48,fs1gp=on,intremap=on",
     ]
