@@ -80,4 +80,5 @@ def _install(need):
 
 
 def all_packages():
-    return pins.HOST_PACKAGES + pins.TEST_PACKAGES + pins.SERIES_PACKAGES
+    return (pins.HOST_PACKAGES + pins.TEST_PACKAGES + pins.FUZZ_PACKAGES + pins.BENCH_PACKAGES
+            + pins.SERIES_PACKAGES)

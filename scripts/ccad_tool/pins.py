@@ -107,6 +107,7 @@ HOST_PACKAGES = (
     ("libelf-dev", "Linux: objtool"),
     ("libssl-dev", "Linux: certificates"),
     ("libnuma-dev", "demonstration and self-tests"),
+    ("liburing-dev", "benchmark in the guest"),
     ("libboost-dev", "demonstration: CRC32C on the CPU"),
     ("rsync", "Linux: lib.mk installs self-tests with it"),
     ("e2fsprogs", "image of the guest's root file system"),
@@ -117,6 +118,14 @@ HOST_PACKAGES = (
 TEST_PACKAGES = (
     ("libgtest-dev", "unit tests of the device"),
     ("libgmock-dev", "unit tests of the device"),
+)
+FUZZ_PACKAGES = (
+    ("clang", "fuzzers of the device: compiler with libFuzzer"),
+    ("libclang-rt-dev", "fuzzers of the device: libFuzzer and the sanitizers"),
+    ("llvm", "fuzzers of the device: names in stack traces"),
+)
+BENCH_PACKAGES = (
+    ("libbenchmark-dev", "benchmarks of the device's core"),
 )
 SERIES_PACKAGES = (
     ("perl", "checkpatch"),

@@ -60,6 +60,10 @@ class Results:
                 self._print(f"# log: {log}")
             self._print(f"not ok {n} {suite}: {name}")
 
+    def remark(self, text):
+        """A line that is no result, beside them."""
+        self._print("# " + _clean(text))
+
     def _print(self, line):
         with progress._lock:
             progress._erase()

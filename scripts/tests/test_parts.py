@@ -5,7 +5,7 @@ import pathlib
 import tempfile
 import unittest
 
-from ccad_tool import kernel, kgit, pins, qemu, series, series_matrix, trees
+from ccad_tool import host, kernel, kgit, pins, qemu, series, series_matrix, trees
 from ccad_tool.util import ROOT
 
 
@@ -25,7 +25,7 @@ class Pins(unittest.TestCase):
         self.assertEqual({p.version for p in pins.QEMU.pins}, {"11.1.1", "11.1.2", "11.1.3"})
 
     def test_packages_named_once(self):
-        names = [n for n, _ in pins.HOST_PACKAGES + pins.TEST_PACKAGES + pins.SERIES_PACKAGES]
+        names = [n for n, _ in host.all_packages()]
         self.assertEqual(len(names), len(set(names)))
 
 

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Suite core: the device's unit tests, as they are and under the sanitizers."""
 
-import os
 import subprocess
 import time
 import xml.etree.ElementTree as ET
 
-from .. import fetch, pins, procs, progress, store
+from .. import core, procs, progress, store
 from ..results import FAIL, HANG, PASS, SKIP
-from ..util import ROOT, build_env, digest
+from ..util import build_env
 
 VARIANTS = (
     ("plain", ()),
@@ -24,17 +23,8 @@ LIMIT = 600
 
 
 def _build(variant, options):
-    debs = fetch.debs_dir("python", pins.PYTHON)
-    env = build_env(PYTHONPATH=str(debs / "usr/lib/python3/dist-packages"))
-    meson = ["/usr/bin/python3", debs / "usr/bin/meson"]
-    out = store.path("build", f"core-{variant}-{digest(ROOT, options, os.path.realpath('/usr/bin/g++'))}")
-    with store.lock(out.name), progress.Activity(f"device core ({variant}): build"):
-        if not (out / "build.ninja").exists():
-            store.command([*meson, "setup", "--wipe" if out.exists() else "--reconfigure", *options,
-                           out, ROOT] if out.exists() else [*meson, "setup", *options, out, ROOT],
-                          f"core-{variant}-setup.log", env=env)
-        store.command(["ninja", "-C", out], f"core-{variant}.log", env=env)
-    return out / "qemu-device/tests/ccad-core-tests"
+    with progress.Activity(f"device core ({variant}): build"):
+        return core.build(variant, options) / "qemu-device/tests/ccad-core-tests"
 
 
 def _all_cases(binary):

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ccad bench device: what the accelerator does, each figure beside a yardstick of the same run.
+
+The core's figures are those of qemu-device/tests/bench (Google Benchmark), the
+guest's those of ccad-bench (selftests/bench).
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+
+from . import accel, boot, core, guest, host, machine, pins, procs, progress, store
+from .util import Fail, build_env
+
+KEYS = ("name", "value", "unit", "yardstick", "yardstick_value", "ratio")
+LIMIT = 300.0
+NVME = ["-blockdev driver=null-co,node-name=null0,size=1G,read-zeroes=off",
+        "-device nvme,serial=ccad-bench,drive=null0"]
+_SIZES = ((4096, "4 KiB"), (65536, "64 KiB"), (2 << 20, "2 MiB"))
+_DEPTHS = (1, 16, 64)
+_HUGE, _PAGE = 2 << 20, 4096
+
+_MIB_S, _PER_S, _US, _NS = "MiB/s", "commands/s", "us", "ns"
+
+
+def core_table():
+    """(name, unit, benchmark, yardstick, benchmark of the yardstick) of the core's rows."""
+    out = []
+    for op, call in (("copy", "memcpy"), ("fill", "memset")):
+        for size, title in _SIZES:
+            out.append((f"core: {op} of {title}", _MIB_S, f"{op}/{size}/{_HUGE}",
+                        f"host's {call}", f"host_{call}/{size}"))
+        out.append((f"core: {op} of 2 MiB in 4 KiB pages", _MIB_S, f"{op}/{_HUGE}/{_PAGE}",
+                    f"host's {call}", f"host_{call}/{_HUGE}"))
+    out.append(("core: copy of 2 MiB, access counters on", _MIB_S, f"copy_counted/{_HUGE}",
+                "counters off", f"copy/{_HUGE}/{_HUGE}"))
+    for depth in _DEPTHS:
+        out.append((f"core: empty commands, {depth} in flight", _PER_S, f"empty/{depth}/real_time",
+                    "one hand-over between two threads", "hand_over/real_time"))
+    out += [
+        ("core: ATC hit", _NS, "atc_hit", "ATC miss", "atc_miss"),
+        ("core: invalidation under load, mean", _NS, "invalidate/1/real_time",
+         "without load", "invalidate/0/real_time"),
+        ("core: invalidation under load, 99 of 100", _NS, "invalidate/1/real_time:p99",
+         "without load", "invalidate/0/real_time:p99"),
+        ("core: page request round trip", _NS, "page_request/real_time", "host's page fault",
+         "page_fault"),
+    ]
+    return out
+
+
+def guest_table():
+    """The same of the guest's rows; a benchmark with 'core:' is one of the core's."""
+    out = []
+    for op, call in (("copy", "memcpy"), ("fill", "memset")):
+        for size, title in _SIZES:
+            out.append((f"guest: {op} of {title}", _MIB_S, f"{op}/{size}", f"host's {call}",
+                        f"core:host_{call}/{size}"))
+    for depth in _DEPTHS:
+        out.append((f"guest: empty commands, {depth} in flight", _PER_S, f"empty/{depth}",
+                    "QEMU's NVMe, null backend", f"nvme/{depth}"))
+    out.append(("guest: page request round trip", _US, "page_request/1", "the guest's page fault",
+                "page_fault/1"))
+    return out
+
+
+def parse_core(text):
+    """Google Benchmark's JSON → {benchmark: number in the unit of the rows}."""
+    out = {}
+    for b in json.loads(text)["benchmarks"]:
+        name = b["name"]
+        if b.get("error_occurred"):
+            raise Fail(f"benchmark {name}: {b.get('error_message', 'failed')}")
+        if "bytes_per_second" in b:
+            out[name] = b["bytes_per_second"] / (1 << 20)
+        elif "items_per_second" in b:
+            out[name] = b["items_per_second"]
+        else:
+            if b.get("time_unit", "ns") != "ns":
+                raise Fail(f"benchmark {name} is not in nanoseconds")
+            out[name] = b["real_time"]
+        if "p99" in b:
+            out[name + ":p99"] = b["p99"]
+    return out
+
+
+def parse_guest(text):
+    """Lines of ccad-bench, NAME VALUE in bytes, commands and seconds → the same."""
+    out = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        scale = {"copy": 1 / (1 << 20), "fill": 1 / (1 << 20), "page_request": 1e6,
+                 "page_fault": 1e6}.get(name.partition("/")[0], 1)
+        try:
+            out[name] = float(value) * scale
+        except ValueError:
+            raise Fail(f"ccad-bench said '{line}'") from None
+    return out
+
+
+def rows(table, figures, of_core=None):
+    out = []
+    for name, unit, key, yardstick, ykey in table:
+        source = of_core if ykey.startswith("core:") else figures
+        ykey = ykey.removeprefix("core:")
+        for k, where in ((key, figures), (ykey, source)):
+            if k not in where:
+                raise Fail(f"no figure {k} for '{name}'", "the whole output is in the log")
+        value, other = figures[key], source[ykey]
+        out.append(dict(zip(KEYS, (name, value, unit, yardstick, other,
+                                   value / other if other else None))))
+    return out
+
+
+def _number(x):
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def render(all_rows):
+    head = ("figure", "value", "unit", "yardstick", "its value", "ratio")
+    lines = [(r["name"], _number(r["value"]), r["unit"], r["yardstick"],
+              _number(r["yardstick_value"]), "-" if r["ratio"] is None else f"{r['ratio']:.2f}")
+             for r in all_rows]
+    width = [max(len(t[i]) for t in (head, *lines)) for i in range(len(head))]
+    right = (1, 4, 5)
+    return "\n".join("  ".join(c.rjust(w) if i in right else c.ljust(w)
+                               for i, (c, w) in enumerate(zip(t, width))).rstrip()
+                     for t in (head, *lines))
+
+
+def _run_core():
+    host.ensure(pins.BENCH_PACKAGES)
+    with progress.Activity("benchmarks: build"):
+        out = core.build("plain", (), ["benchmarks"])
+    log = store.path("log", "bench-core.json")
+    with progress.Activity("benchmarks of the core"), open(log, "wb") as f:
+        p = procs.popen([str(out / "qemu-device/tests/bench/ccad-core-bench"),
+                         "--benchmark_format=json", "--benchmark_min_time=0.5"],
+                        stdout=f, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+                        env=build_env())
+        try:
+            code = p.wait(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            raise Fail(f"the core's benchmarks took more than {LIMIT:.0f} s") from None
+        finally:
+            procs.kill(p)
+    if code:
+        raise Fail(f"the core's benchmarks ended with {code}", f"see {log}")
+    return parse_core(log.read_text())
+
+
+def _run_guest(args):
+    parts = boot.Parts(args)
+    which = accel.choose(args.accel, parts.qemu, parts.kernel, parts.rootfs)
+    o = machine.Options(qemu_args=NVME + (args.qemu_arg or []), kernel_args=args.kernel_arg or [])
+    said, wrong = [], []
+    g = guest.Guest(o, parts.qemu, parts.kernel, parts.rootfs, which)
+    try:
+        with progress.Activity(f"benchmarks in the guest ({which})"):
+            g.start()
+            g.wait_ready(boot.BOOT_LIMIT[which])
+            r = g.run("exec ccad-bench /dev/nvme0n1", said.append, wrong.append, LIMIT)
+            g.quit()
+    finally:
+        g.kill()
+    text = b"".join(said).decode(errors="replace")
+    store.path("log", "bench-guest.log").write_text(text)
+    if r.why != "exit" or r.code:
+        why = b"".join(wrong).decode(errors="replace").strip() or r.detail or f"exit code {r.code}"
+        raise Fail(f"the guest's benchmark failed: {why}", f"the guest's log: {g.log}")
+    return parse_guest(text)
+
+
+def main(args):
+    if args.json:
+        where = pathlib.Path(args.json).absolute().parent
+        if not where.is_dir() or not os.access(where, os.W_OK):
+            raise Fail(f"--json {args.json}: {where} is not a directory that can be written to")
+    host.check_arch()
+    host.ensure(pins.HOST_PACKAGES)
+    of_core = _run_core()
+    out = rows(core_table(), of_core)
+    if not args.core_only:
+        out += rows(guest_table(), _run_guest(args), of_core)
+    print(render(out), flush=True)
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(out, indent=1) + "\n")
+    return 0

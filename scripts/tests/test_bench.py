@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The rows of ccad bench, from the output of the programs."""
+
+import json
+import pathlib
+import re
+import unittest
+
+from ccad_tool import bench, cli
+from ccad_tool.suites import fuzz
+from ccad_tool.util import ROOT, Fail
+
+BENCH = ROOT / "qemu-device/tests/bench/bench_core.cpp"
+
+
+def core_output():
+    """What Google Benchmark prints for all that the rows want."""
+    names = {k for _, _, *keys in bench.core_table() for k in (keys[0], keys[2])}
+    names |= {k.removeprefix("core:") for *_, k in bench.guest_table() if k.startswith("core:")}
+    out = []
+    for n in sorted(names):
+        if n.endswith(":p99"):
+            continue
+        b = {"name": n, "real_time": 250.0, "cpu_time": 1.0, "time_unit": "ns"}
+        if n.startswith(("copy", "fill", "host_")):
+            b["bytes_per_second"] = 3 * 1048576.0
+        elif n.startswith(("empty", "hand_over")):
+            b["items_per_second"] = 1000.0
+        elif n.startswith("invalidate"):
+            b["p99"] = 900.0
+        out.append(b)
+    return json.dumps({"context": {}, "benchmarks": out})
+
+
+class Rows(unittest.TestCase):
+    def all_rows(self):
+        core = bench.parse_core(core_output())
+        lines = []
+        for _, _, key, _, ykey in bench.guest_table():
+            lines += [f"{k} 2097152" for k in (key, ykey) if not k.startswith("core:")]
+        return (bench.rows(bench.core_table(), core)
+                + bench.rows(bench.guest_table(), bench.parse_guest("\n".join(lines)), core))
+
+    def test_well_formed(self):
+        rows = self.all_rows()
+        self.assertEqual(len({r["name"] for r in rows}), len(rows))
+        for r in json.loads(json.dumps(rows)):
+            self.assertEqual(tuple(r), bench.KEYS)
+            self.assertIn(r["unit"], ("MiB/s", "commands/s", "ns", "us"))
+            self.assertGreater(r["value"], 0)
+            self.assertAlmostEqual(r["ratio"], r["value"] / r["yardstick_value"])
+            for k in ("name", "unit", "yardstick"):
+                self.assertIsInstance(r[k], str)
+
+    def test_units(self):
+        rows = {r["name"]: r for r in self.all_rows()}
+        self.assertEqual(rows["core: copy of 4 KiB"]["value"], 3)
+        self.assertEqual(rows["core: invalidation under load, 99 of 100"]["value"], 900)
+        self.assertEqual(rows["guest: copy of 2 MiB"]["value"], 2)
+        self.assertEqual(rows["guest: copy of 2 MiB"]["yardstick_value"], 3)
+        self.assertEqual(rows["guest: page request round trip"]["value"], 2097152e6)
+
+    def test_table(self):
+        rows = self.all_rows()
+        lines = bench.render(rows).splitlines()
+        self.assertEqual(len(lines), len(rows) + 1)
+        self.assertTrue(lines[1].startswith(rows[0]["name"]))
+
+    def test_failures_are_said(self):
+        with self.assertRaises(Fail):
+            bench.rows(bench.core_table(), {})
+        with self.assertRaises(Fail):
+            bench.parse_guest("Segmentation fault")
+        with self.assertRaises(Fail):
+            bench.parse_core('{"benchmarks": [{"name": "x", "error_occurred": true}]}')
+
+    def test_benchmarks_are_there(self):
+        """Every benchmark that a row names is registered."""
+        there = set(re.findall(r"^BENCHMARK\((\w+)\)", BENCH.read_text(), re.M))
+        for _, _, key, _, ykey in bench.core_table():
+            for k in (key, ykey):
+                self.assertIn(re.split("[/:]", k)[0], there)
+
+    def test_help(self):
+        args = cli.parser().parse_args(["bench", "device", "--json", "x"])
+        self.assertEqual((args.run, args.json), ("bench", "x"))
+
+
+class Fuzz(unittest.TestCase):
+    def test_statistics(self):
+        self.assertEqual(fuzz.stats("x\nstat::number_of_executed_units: 42\n"
+                                    "stat::average_exec_per_sec:     7\n"), (42, 7))
+        self.assertEqual(fuzz.stats("killed"), (0, 0))
+
+    def test_corpora_are_small(self):
+        for target in fuzz.TARGETS:
+            files = list(pathlib.Path(fuzz.CORPUS / target).iterdir())
+            self.assertGreater(len(files), 10, target)
+            self.assertLess(len(files), 100, target)
+            self.assertLess(sum(f.stat().st_size for f in files), 16384, target)
+            for f in files:
+                self.assertEqual(f.suffix, ".bin", f)
+
+
+if __name__ == "__main__":
+    unittest.main()
