@@ -46,7 +46,7 @@ Expectation::Expectation(Machine &machine, uint32_t pasid,
     : machine_(machine), pasid_(pasid), desc_(desc), on_demand_(on_demand)
 {
     known_ = desc.opcode == CCAD_OP_COPY || desc.opcode == CCAD_OP_FILL ||
-             desc.opcode == CCAD_OP_CRC32C;
+             desc.opcode == CCAD_OP_CRC32C || desc.opcode == CCAD_OP_COMPARE;
     if (!known_) {
         return;
     }
@@ -69,7 +69,7 @@ bool Expectation::valid() const
         (dst && wraps(desc_.dst, desc_.len))) {
         return false;
     }
-    if (src && dst &&
+    if (desc_.opcode == CCAD_OP_COPY &&
         std::max(desc_.src, desc_.dst) - std::min(desc_.src, desc_.dst) <
             desc_.len) {
         return false;
@@ -113,7 +113,7 @@ void Expectation::expect()
         src = reach(desc_.src, desc_.len, false);
     }
     if (desc_.opcode != CCAD_OP_CRC32C) {
-        dst = reach(desc_.dst, desc_.len, true);
+        dst = reach(desc_.dst, desc_.len, desc_.opcode != CCAD_OP_COMPARE);
     }
     bool of_src = src.bytes <= dst.bytes;
     done_ = std::min(src.bytes, dst.bytes);
@@ -126,6 +126,8 @@ void Expectation::expect()
 
     if (!src.mapped || !dst.mapped || done_ > most_content ||
         shares_frames()) {
+        /* A difference would end a comparison early. */
+        known_ = desc_.opcode != CCAD_OP_COMPARE;
         return;
     }
     content_ = true;
@@ -133,6 +135,19 @@ void Expectation::expect()
     case CCAD_OP_COPY:
         written_ = bytes(desc_.src, done_);
         break;
+    case CCAD_OP_COMPARE: {
+        auto ours = bytes(desc_.src, done_);
+        auto theirs = bytes(desc_.dst, done_);
+        auto differ =
+            std::mismatch(ours.begin(), ours.end(), theirs.begin());
+        result_ = static_cast<uint64_t>(differ.first - ours.begin());
+        if (result_ < done_) {
+            done_ = result_;
+            status_ = CCAD_COMP_SUCCESS;
+            fault_addr_ = 0;
+        }
+        break;
+    }
     case CCAD_OP_FILL:
         for (uint64_t i = 0; i < done_; i++) {
             written_.push_back(
@@ -159,7 +174,7 @@ bool Expectation::shares_frames() const
         }
     };
 
-    if (desc_.opcode == CCAD_OP_CRC32C) {
+    if (desc_.opcode == CCAD_OP_CRC32C || desc_.opcode == CCAD_OP_COMPARE) {
         return false;
     }
     if (desc_.opcode == CCAD_OP_COPY) {
@@ -204,7 +219,8 @@ void Expectation::check(const ccad_completion &record) const
     if (bytes(desc_.dst, written_.size()) != written_) {
         broken("memory is not what the command makes it", desc_.dst, done_);
     }
-    if (desc_.opcode == CCAD_OP_CRC32C && record.result != result_) {
+    if ((desc_.opcode == CCAD_OP_CRC32C ||
+         desc_.opcode == CCAD_OP_COMPARE) && record.result != result_) {
         broken("another result than expected", record.result, result_);
     }
 }

@@ -349,9 +349,16 @@ void Software::check_record(const ccad_desc &desc,
     if (record.rsvd0 || record.rsvd1 || record.tag != desc.tag) {
         broken("a completion record of something else", record.tag, desc.tag);
     }
+    /* These say which element, node or pair it was. */
+    bool addressed = record.status == CCAD_COMP_LIMIT ||
+                     record.status == CCAD_COMP_CYCLE ||
+                     (record.status == CCAD_COMP_INVALID_FIELD &&
+                      (desc.opcode == CCAD_OP_GATHER ||
+                       desc.opcode == CCAD_OP_LIST_WALK ||
+                       desc.opcode == CCAD_OP_COPY_PAGES));
     if (fault ? record.access != CCAD_ACCESS_READ &&
                     record.access != CCAD_ACCESS_WRITE
-              : record.access || record.fault_addr) {
+              : !addressed && (record.access || record.fault_addr)) {
         broken("a fault that does not fit the status", record.status,
                record.fault_addr);
     }
