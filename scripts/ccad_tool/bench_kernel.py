@@ -248,6 +248,7 @@ def object_rows(dirs, names):
 
 
 def main(args):
+    bench_rows.check_json(args.json)
     host.check_arch()
     host.ensure(pins.HOST_PACKAGES)
     if not trees.series(kernel.PATCHES):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ccad bench: rows of results, as a table and as JSON.
 
-A result is a row, a dictionary with these keys:
+A result is a row, a dictionary with these keys, of which the JSON has those
+down to the ratio:
 
     name, value, unit           what was measured
     yardstick, yardstick_value  what it is compared with, both None if nothing
@@ -11,16 +12,18 @@ A result is a row, a dictionary with these keys:
 """
 
 import json
+import os
 import pathlib
 
 from . import progress
+from .util import Fail
 
-KEYS = ("name", "value", "unit", "yardstick", "yardstick_value", "ratio", "goal", "spread")
+KEYS = ("name", "value", "unit", "yardstick", "yardstick_value", "ratio")
 
 
 def row(name, value, unit, yardstick=None, yardstick_value=None, goal=None, spread=None):
     ratio = value / yardstick_value if yardstick_value and value is not None else None
-    return dict(zip(KEYS, (name, value, unit, yardstick, yardstick_value, ratio, goal, spread)))
+    return dict(zip((*KEYS, "goal", "spread"), (name, value, unit, yardstick, yardstick_value, ratio, goal, spread)))
 
 
 def missed(r):
@@ -43,7 +46,7 @@ def table(rows):
     head = ("", "value", "unit", "yardstick", "its value", "ratio", "spread", "")
     cells = [head] + [(
         r["name"], number(r["value"]), r["unit"], r["yardstick"] or "-", number(r["yardstick_value"]),
-        "-" if r["ratio"] is None else f"{r['ratio']:.5f}",
+        "-" if r["ratio"] is None else f"{r['ratio']:.4f}",
         "-" if r["spread"] is None else f"{r['spread'] * 100:.3f} %",
         "misses the goal" if missed(r) else "") for r in rows]
     width = [max(len(c[i]) for c in cells) for i in range(len(head))]
@@ -52,12 +55,20 @@ def table(rows):
                       for i, (c, w) in enumerate(zip(line, width))).rstrip() for line in cells]
 
 
+def check_json(path):
+    """Before the measurement: can the rows be written there?"""
+    if path:
+        where = pathlib.Path(path).absolute().parent
+        if not where.is_dir() or not os.access(where, os.W_OK):
+            raise Fail(f"--json {path}: {where} is not a directory that can be written to")
+
+
 def report(rows, json_path=None):
     """Print and write the rows; the command's exit code."""
-    for line in table(rows):
-        print(line)
+    print("\n".join(table(rows)), flush=True)
     if json_path:
-        pathlib.Path(json_path).write_text(json.dumps(rows, indent=1) + "\n")
+        out = [{k: r[k] for k in KEYS} for r in rows]
+        pathlib.Path(json_path).write_text(json.dumps(out, indent=1) + "\n")
         progress.note(f"{json_path}: {len(rows)} rows")
     bad = [r for r in rows if missed(r)]
     if bad:

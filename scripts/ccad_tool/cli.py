@@ -47,6 +47,23 @@ def _guest(p):
 
 def _bench(p):
     k = p.add_subparsers(dest="what", required=True, metavar="WHAT")
+    q = k.add_parser("device", help="figures of the accelerator, each beside its yardstick",
+                     description="Builds what is missing, measures the device's core on this "
+                     "machine and the device through its driver in the guest, and prints one row a "
+                     "figure: its value, a yardstick of the same run, and value / yardstick. "
+                     "Throughput and rates are better when the ratio is high, times (ns, us) when "
+                     "it is low. Copies and fills are measured with the host's memcpy and memset "
+                     "also in the guest: under TCG the guest's own are no yardstick. Nothing else "
+                     "should run meanwhile; no figure fails.")
+    q.add_argument("--json", metavar="FILE", help="also write the rows as a list of objects: name, "
+                   "value, unit, yardstick, yardstick_value, ratio")
+    q.add_argument("--core-only", action="store_true", help="boot no guest")
+    q.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
+    q.add_argument("--qemu-arg", metavar="ARG", action="append")
+    q.add_argument("--kernel-arg", metavar="ARG", action="append")
+    _sources(q)
+    q.set_defaults(run="bench-device", kernel_tree=None)
+
     q = k.add_parser("kernel", help="what the series costs those who do not use it",
                      description="Guest instructions per page fault, slab allocation and moved page, "
                                  "counted, of the kernel with the option off and on, without and "
@@ -63,7 +80,7 @@ def _bench(p):
     q.add_argument("--qemu-source", metavar="PATH", help="source of QEMU 11.1: tree or tarball")
     q.add_argument("--qemu", metavar="PATH", help="a qemu-system-x86_64 that is built already")
     q.add_argument("--json", metavar="FILE", help="write the rows there")
-    q.set_defaults(run="bench")
+    q.set_defaults(run="bench-kernel")
 
 
 def parser():
@@ -115,24 +132,7 @@ def parser():
     _sources(p)
     p.set_defaults(run="test")
 
-    p = sub.add_parser("bench", help="bench device: what the accelerator does in a second")
-    k = p.add_subparsers(dest="what", required=True, metavar="WHAT")
-    q = k.add_parser("device", help="figures of the accelerator, each beside its yardstick",
-                     description="Builds what is missing, measures the device's core on this "
-                     "machine and the device through its driver in the guest, and prints one row a "
-                     "figure: its value, a yardstick of the same run, and value / yardstick. "
-                     "Throughput and rates are better when the ratio is high, times (ns, us) when "
-                     "it is low. Copies and fills are measured with the host's memcpy and memset "
-                     "also in the guest: under TCG the guest's own are no yardstick. Nothing else "
-                     "should run meanwhile; no figure fails.")
-    q.add_argument("--json", metavar="FILE", help="also write the rows as a list of objects: name, "
-                   "value, unit, yardstick, yardstick_value, ratio")
-    q.add_argument("--core-only", action="store_true", help="boot no guest")
-    q.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
-    q.add_argument("--qemu-arg", metavar="ARG", action="append")
-    q.add_argument("--kernel-arg", metavar="ARG", action="append")
-    _sources(q)
-    q.set_defaults(run="bench", kernel_tree=None)
+    _bench(sub.add_parser("bench", help="measure: bench device, bench kernel"))
 
     p = sub.add_parser("doctor", help="say what works here and in the guest, and the remedies")
     p.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
@@ -140,8 +140,6 @@ def parser():
     p.add_argument("--kernel-arg", metavar="ARG", action="append")
     _sources(p)
     p.set_defaults(run="doctor", kernel_tree=None)
-
-    _bench(sub.add_parser("bench", help="measure: bench kernel"))
 
     p = sub.add_parser("kernel", help="kernel tree: the series as a git tree to work in")
     k = p.add_subparsers(dest="what", required=True, metavar="WHAT")
@@ -201,13 +199,13 @@ def _dispatch(args):
     if args.run == "test":
         from . import testcmd
         return testcmd.main(args)
-    if args.run == "bench":
-        from . import bench
-        return bench.main(args)
+    if args.run == "bench-device":
+        from . import bench_device
+        return bench_device.main(args)
     if args.run == "doctor":
         from . import doctor
         return doctor.main(args)
-    if args.run == "bench":
+    if args.run == "bench-kernel":
         from . import bench_kernel
         return bench_kernel.main(args)
     if args.run in ("kernel-tree", "series-export", "series-check"):

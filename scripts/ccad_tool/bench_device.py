@@ -6,14 +6,11 @@ guest's those of ccad-bench (selftests/bench).
 """
 
 import json
-import os
-import pathlib
 import subprocess
 
-from . import accel, boot, core, guest, host, machine, pins, procs, progress, store
+from . import accel, bench_rows, boot, core, guest, host, machine, pins, procs, progress, store
 from .util import Fail, build_env
 
-KEYS = ("name", "value", "unit", "yardstick", "yardstick_value", "ratio")
 LIMIT = 300.0
 NVME = ["-blockdev driver=null-co,node-name=null0,size=1G,read-zeroes=off",
         "-device nvme,serial=ccad-bench,drive=null0"]
@@ -108,25 +105,8 @@ def rows(table, figures, of_core=None):
             if k not in where:
                 raise Fail(f"no figure {k} for '{name}'", "the whole output is in the log")
         value, other = figures[key], source[ykey]
-        out.append(dict(zip(KEYS, (name, value, unit, yardstick, other,
-                                   value / other if other else None))))
+        out.append(bench_rows.row(name, value, unit, yardstick, other))
     return out
-
-
-def _number(x):
-    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
-
-
-def render(all_rows):
-    head = ("figure", "value", "unit", "yardstick", "its value", "ratio")
-    lines = [(r["name"], _number(r["value"]), r["unit"], r["yardstick"],
-              _number(r["yardstick_value"]), "-" if r["ratio"] is None else f"{r['ratio']:.2f}")
-             for r in all_rows]
-    width = [max(len(t[i]) for t in (head, *lines)) for i in range(len(head))]
-    right = (1, 4, 5)
-    return "\n".join("  ".join(c.rjust(w) if i in right else c.ljust(w)
-                               for i, (c, w) in enumerate(zip(t, width))).rstrip()
-                     for t in (head, *lines))
 
 
 def _run_core():
@@ -173,17 +153,11 @@ def _run_guest(args):
 
 
 def main(args):
-    if args.json:
-        where = pathlib.Path(args.json).absolute().parent
-        if not where.is_dir() or not os.access(where, os.W_OK):
-            raise Fail(f"--json {args.json}: {where} is not a directory that can be written to")
+    bench_rows.check_json(args.json)
     host.check_arch()
     host.ensure(pins.HOST_PACKAGES)
     of_core = _run_core()
     out = rows(core_table(), of_core)
     if not args.core_only:
         out += rows(guest_table(), _run_guest(args), of_core)
-    print(render(out), flush=True)
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps(out, indent=1) + "\n")
-    return 0
+    return bench_rows.report(out, args.json)
