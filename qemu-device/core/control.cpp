@@ -82,6 +82,7 @@ void Core::enable(Context &context)
                 context.invalidations_base = binding.invalidations;
             }
             context.bound = true;
+            stats_.take(context.stats);
             halt(context, CCAD_CTX_ENABLED, CCAD_CAUSE_NONE);
         } else {
             halt(context, CCAD_CTX_ERROR, CCAD_CAUSE_CONFIG);
@@ -136,7 +137,7 @@ void Core::doorbell(Context &context, uint32_t tail)
     uint64_t epoch;
     bool raise;
     {
-        std::lock_guard lock(state_);
+        std::unique_lock lock(state_);
         Run &run = context.run;
         if (context.state == CCAD_CTX_ERROR && context.bound) {
             run.set_tail(tail);
@@ -147,7 +148,11 @@ void Core::doorbell(Context &context, uint32_t tail)
         if (tail - run.head() <= uint32_t{1} << run.config().shift) {
             run.set_tail(tail);
             if (context.schedule.place == Place::idle && run.head() != tail) {
-                make_ready(context);
+                bool wake = enqueue(context);
+                lock.unlock(); /* who wakes up needs it at once */
+                if (wake) {
+                    work_.notify_one();
+                }
             }
             return;
         }
@@ -244,6 +249,7 @@ void Core::reset()
             context->halves = {};
             context->state = CCAD_CTX_DISABLED;
             context->bound = false;
+            context->stats.clear();
         }
         event_ = 0;
         event_mask_ = 0;

@@ -17,7 +17,6 @@ Core::Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque)
       environment_{{host_, atc_, poison_, counters_},
                    config_.cost,
                    config.ordered ? &timeline_ : nullptr,
-                   stats_,
                    injection_,
                    config_.page_request_group},
       scheduler_(config.ordered, config.slice_ns),
@@ -114,8 +113,13 @@ void Core::put_back(Work &work, bool more)
     context.reply = work.reply;
     host_.trace(CCAD_STEP_SLICE_END, context.number, more, context.run.head(),
                 context.run.tail());
-    more = more || context.run.head() != context.run.tail();
-    scheduler_.move(context, more ? Place::ready : Place::idle);
+    if (!more) {
+        scheduler_.move(context, Place::idle);
+        more = context.run.head() != context.run.tail();
+    }
+    if (more) {
+        scheduler_.move(context, Place::ready);
+    }
 }
 
 void Core::fail(const Work &work, uint32_t cause)
@@ -263,11 +267,19 @@ void Core::withdraw(Context &context)
 
 void Core::make_ready(Context &context)
 {
+    if (enqueue(context)) {
+        work_.notify_one();
+    }
+}
+
+/* With state_ held; whether an engine has to be woken. */
+bool Core::enqueue(Context &context)
+{
     if (context.schedule.place == Place::idle) {
         set_alarm(context.run.config());
     }
     scheduler_.move(context, Place::ready);
-    kick();
+    return scheduler_.runnable();
 }
 
 /* With state_ held: somebody may have become runnable. */
@@ -285,9 +297,9 @@ void Core::invalidate(uint32_t pasid, bool global, uint64_t va, uint64_t len)
     if (!len || last < va) {
         last = UINT64_MAX;
     }
-    stats_.add(CCAD_STAT_INVALIDATIONS, 1);
     {
         std::lock_guard lock(state_);
+        stats_.add(CCAD_STAT_INVALIDATIONS, 1);
         for (auto &[bound, binding] : bindings_) {
             binding.invalidations += global || bound == pasid;
         }
@@ -314,7 +326,32 @@ void Core::run()
 
 uint64_t Core::stat(uint32_t stat) const
 {
-    return Stats::valid(stat) ? stats_.get(stat) : 0;
+    std::lock_guard lock(state_);
+    return Stats::valid(stat) ? device_stat(stat) : 0;
+}
+
+/* With state_ held. */
+uint64_t Core::device_stat(uint32_t stat) const
+{
+    uint64_t sum = stats_.get(stat);
+
+    if (stat != CCAD_STAT_INVALIDATIONS) {
+        for (auto &context : contexts_) {
+            sum += context->stats.get(stat);
+        }
+    }
+    return sum;
+}
+
+uint64_t Core::commands(uint32_t kind) const
+{
+    std::lock_guard lock(state_);
+    uint64_t sum = stats_.commands(kind);
+
+    for (auto &context : contexts_) {
+        sum += context->stats.commands(kind);
+    }
+    return sum;
 }
 
 } // namespace ccad

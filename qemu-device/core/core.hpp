@@ -60,7 +60,7 @@ public:
     bool hang(uint32_t context);
     void reset();
     uint64_t stat(uint32_t stat) const;
-    uint64_t commands(uint32_t kind) const { return stats_.commands(kind); }
+    uint64_t commands(uint32_t kind) const;
     ccad_context_info context_info(uint32_t number) const;
     int32_t engine_info(uint32_t engine) const;
     uint32_t atc_entries() const { return atc_.entries(); }
@@ -112,6 +112,7 @@ private:
     bool latchable(const RunConfig &block) const;
     uint64_t halt(Context &context, uint32_t state, uint32_t cause);
     void make_ready(Context &context);
+    bool enqueue(Context &context);
     bool give_back(const Work &work);
     void kick();
     void set_alarm(const RunConfig &config);
@@ -120,6 +121,7 @@ private:
     void settle(const PageRequest &request, Answer answer);
     void grant_room();
     void withdraw(Context &context);
+    uint64_t device_stat(uint32_t stat) const;
     bool set_event(uint32_t event);
     bool event_raised() const { return event_ & event_mask_; }
 
@@ -135,7 +137,7 @@ private:
     Atc atc_;
     Poison poison_;
     Counters counters_;
-    Stats stats_;
+    Stats stats_; /* of contexts that were enabled anew, invalidations */
     Timeline timeline_; /* with contexts in order; of who runs one */
     const RunEnvironment environment_;
 

@@ -243,7 +243,7 @@ uint64_t Core::read_global(uint32_t reg)
     case CCAD_REG_CLOCK:
         return scheduler_.clock();
     default:
-        return reg < CCAD_REG_CNT_CTRL ? stats_.get(reg - CCAD_REG_STATS)
+        return reg < CCAD_REG_CNT_CTRL ? device_stat(reg - CCAD_REG_STATS)
                                        : counters_.read(reg);
     }
 }

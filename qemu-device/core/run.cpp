@@ -62,7 +62,6 @@ void Run::start(const RunConfig &config)
     tail_.store(0, std::memory_order_release);
     clock_.store(0, std::memory_order_relaxed);
     hang_.store(false, std::memory_order_relaxed);
-    stats_.clear();
 }
 
 Next Run::advance()
@@ -534,10 +533,8 @@ void Run::count_command()
     deadline_.store(UINT64_MAX, std::memory_order_relaxed);
     env_.host.trace(CCAD_STEP_COMPLETE, number_, command_.desc.tag,
                     command_.status, operands_ns());
-    for (Stats *stats : {&stats_, &env_.device_stats}) {
-        stats->count_command(command_.desc.opcode);
-        stats->add(CCAD_STAT_ERRORS, command_.status != CCAD_COMP_SUCCESS);
-    }
+    stats_.count_command(command_.desc.opcode);
+    stats_.add(CCAD_STAT_ERRORS, command_.status != CCAD_COMP_SUCCESS);
     publish();
     command_.meter = {};
     command_.charged = {};
@@ -553,17 +550,15 @@ void Run::publish()
     Meter news = sum - published_;
     uint64_t ns = command_.charged.total() + overhead_charged_.total();
 
-    for (Stats *stats : {&stats_, &env_.device_stats}) {
-        stats->add(CCAD_STAT_READ_LOCAL, news.local.read);
-        stats->add(CCAD_STAT_READ_SYSTEM, news.system.read);
-        stats->add(CCAD_STAT_WRITE_LOCAL, news.local.written);
-        stats->add(CCAD_STAT_WRITE_SYSTEM, news.system.written);
-        stats->add(CCAD_STAT_ATC_HITS, news.atc_hits);
-        stats->add(CCAD_STAT_TRANSLATIONS, news.translations);
-        stats->add(CCAD_STAT_PAGE_REQUESTS, news.page_requests);
-        stats->add(CCAD_STAT_PAGE_FAILURES, news.page_failures);
-        stats->add(CCAD_STAT_DEVICE_NS, ns - published_ns_);
-    }
+    stats_.add(CCAD_STAT_READ_LOCAL, news.local.read);
+    stats_.add(CCAD_STAT_READ_SYSTEM, news.system.read);
+    stats_.add(CCAD_STAT_WRITE_LOCAL, news.local.written);
+    stats_.add(CCAD_STAT_WRITE_SYSTEM, news.system.written);
+    stats_.add(CCAD_STAT_ATC_HITS, news.atc_hits);
+    stats_.add(CCAD_STAT_TRANSLATIONS, news.translations);
+    stats_.add(CCAD_STAT_PAGE_REQUESTS, news.page_requests);
+    stats_.add(CCAD_STAT_PAGE_FAILURES, news.page_failures);
+    stats_.add(CCAD_STAT_DEVICE_NS, ns - published_ns_);
     published_ = sum;
     published_ns_ = ns;
 }

@@ -45,7 +45,6 @@ struct RunConfig {
 struct RunEnvironment : Memory {
     const ccad_cost &cost;
     Timeline *timeline; /* null: memories are not shared */
-    Stats &device_stats;
     Injection &injection;
     const uint32_t page_request_group; /* most pages in one */
 };
