@@ -68,9 +68,17 @@ TEST_F(Clocks, OfTheDeviceCountContextsThatTakeTurns)
 {
     Queue a = device.queue(0);
     Queue b = device.queue(1, pasid + 1);
-    a.run(nop());
-    b.run(nop());
-    a.run(nop());
+    auto run = [&](Queue &queue, uint32_t number) {
+        queue.run(nop());
+        EXPECT_TRUE(eventually([&] {
+            ccad_context_info info;
+            ccad_core_context_info(device.core(), number, &info);
+            return info.place == CCAD_PLACE_IDLE;
+        }));
+    };
+    run(a, 0);
+    run(b, 1);
+    run(a, 0);
     EXPECT_EQ(clock(0), translations + 2 * carrying);
     EXPECT_EQ(clock(1), translations + carrying);
     EXPECT_EQ(clock(), clock(0) + clock(1));
