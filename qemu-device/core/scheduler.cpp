@@ -67,14 +67,17 @@ void Scheduler::enqueue(Context &context, std::set<Turn> &queue)
 
 const Turn *Scheduler::next() const
 {
-    if (ready_.empty()) {
+    if (ready_.empty() || (ordered_ && serving_)) {
         return nullptr;
     }
     const Turn &first = *ready_.begin();
-    if (ordered_ && (serving_ || (!held_.empty() && *held_.begin() < first))) {
-        return nullptr;
+    if (!ordered_ || held_.empty() || first < *held_.begin()) {
+        return &first;
     }
-    return &first;
+    auto exempt = std::ranges::find_if(ready_, [](const Turn &turn) {
+        return turn.context->run.config().physical;
+    });
+    return exempt == ready_.end() ? nullptr : &*exempt;
 }
 
 Work Scheduler::take()
@@ -95,7 +98,8 @@ Work Scheduler::take()
         return work;
     }
     for (const std::set<Turn> *queue : {&ready_, &held_}) {
-        if (!queue->empty()) {
+        bool exempt = queue == &held_ && context.run.config().physical;
+        if (!queue->empty() && !exempt) {
             const Turn &other = *queue->begin();
             work.until = std::min(work.until,
                                   other.time + (context.number < other.order));

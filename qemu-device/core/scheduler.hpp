@@ -10,7 +10,8 @@
  * In order (ccad_config.ordered), it is the context that is the furthest back
  * on the device's time line, whatever its priority, the lower number first,
  * and nobody else meanwhile.  One that waits for a page keeps those ahead of it
- * back, since it will act at an earlier time than they.
+ * back, since it will act at an earlier time than they; but not those with
+ * physical addresses, since the kernel may need them to bring the page.
  *
  * Each context has a place on the time line: its clock, which counts what its
  * commands took, and an origin, which moves on while it is idle.  The device's
