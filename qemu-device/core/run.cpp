@@ -163,7 +163,7 @@ Next Run::execute()
         fruitless_ = 0;
     }
     if (stepped == Stepped::ended) {
-        end_command(CCAD_COMP_SUCCESS);
+        end_command(half_written() ? CCAD_COMP_POISON : CCAD_COMP_SUCCESS);
     } else if (stepped == Stepped::failed) {
         end_command(command_.status);
     }
@@ -287,6 +287,29 @@ void Run::blocked(const Window &window, Operand operand, uint64_t va,
         fault(CCAD_COMP_BUS_ERROR);
         break;
     }
+}
+
+/*
+ * Whether an output whose length was not known ended within a poisoned line,
+ * which so stays poisoned.
+ */
+bool Run::half_written()
+{
+    for (unsigned i = 0; i < operand_count; i++) {
+        const Cursor &cursor = cursors_[i];
+        const Translation &entry = held_[i].entry;
+        uint64_t va = cursor.end & ~(Poison::line - 1);
+        uint64_t offset;
+
+        if (cursor.rewriting &&
+            env_.host.local_offset(entry.pa + (va - entry.first), &offset)) {
+            reports_.poison = offset;
+            command_.fault_addr = va;
+            command_.access = CCAD_ACCESS_WRITE;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Granules reached the threshold in the step that has just been made. */

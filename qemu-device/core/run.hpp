@@ -183,6 +183,7 @@ private:
     bool write_last_record();
     void count_command();
     void post_counters();
+    bool half_written();
     void charge(Operand operand);
     uint64_t operands_ns() const
     {

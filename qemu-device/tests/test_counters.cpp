@@ -3,6 +3,7 @@
 #include <random>
 #include <thread>
 
+#include "commands.hpp"
 #include "counting.hpp"
 
 namespace ccad::test {
@@ -154,6 +155,82 @@ TEST_P(CountedByGranule, AddsUp)
 }
 
 INSTANTIATE_TEST_SUITE_P(Shifts, CountedByGranule, testing::Range(12u, 22u));
+
+TEST_F(CountersTest, CountAtomicsAsWrites)
+{
+    counters.start({});
+    queue.run(fetch_add(src_va, 8, 1));
+    queue.run(fetch_add(src_va + 4, 4, 1));
+    queue.run(compare_swap(dst_va, 8, 7, 1));
+    EXPECT_EQ(counters.read(src_va), (AccessCount{0, 0, 0, 2}));
+    EXPECT_EQ(counters.read(dst_va), (AccessCount{0, 0, 1, 0}))
+        << "whether or not it changes the value";
+}
+
+TEST_F(CountersTest, CountEachElementOfAGather)
+{
+    std::vector<uint32_t> indices(100);
+    for (uint32_t i = 0; i < indices.size(); i++) {
+        indices[i] = i % 2 ? 0 : 8 * 4; /* never side by side */
+    }
+    store(host, src_va, bytes_of(indices));
+    counters.start({});
+
+    ASSERT_EQ(queue.run(gather(src_va, 400, src_va + page, dst_va, 3)).status,
+              CCAD_COMP_SUCCESS);
+    EXPECT_EQ(counters.read(src_va), (AccessCount{0, 7, 0, 0}));
+    EXPECT_EQ(counters.read(src_va + page), (AccessCount{0, 100, 0, 0}));
+    EXPECT_EQ(counters.read(dst_va), (AccessCount{0, 0, 13, 0}));
+}
+
+/* Side by side, asked for in a row: one access to the line. */
+TEST_F(CountersTest, CountElementsInARowByLines)
+{
+    std::vector<uint32_t> indices(100);
+    for (uint32_t i = 0; i < indices.size(); i++) {
+        indices[i] = i;
+    }
+    store(host, src_va, bytes_of(indices));
+    counters.start({});
+    queue.run(gather(src_va, 400, src_va + page, dst_va, 3));
+    EXPECT_EQ(counters.read(src_va + page), (AccessCount{0, 13, 0, 0}));
+}
+
+TEST_F(CountersTest, CountEachNodeOfAList)
+{
+    for (uint64_t i = 0; i < 10; i++) {
+        uint64_t next = i < 9 ? src_va + (i + 1) * 3 * page : 0;
+        store_value(host, src_va + i * 3 * page, next);
+    }
+    counters.start({});
+    auto record = queue.run(
+        list_walk(src_va, 100, CCAD_REDUCE_SUM, CCAD_TYPE_INT64, 0, 640));
+    ASSERT_EQ(record.status, CCAD_COMP_SUCCESS);
+    for (uint64_t i = 0; i < 10; i++) {
+        EXPECT_EQ(counters.read(src_va + i * 3 * page),
+                  (AccessCount{0, 2, 0, 0}))
+            << "the pointer and the field of node " << i;
+    }
+}
+
+TEST_F(CountersTest, LeaveOutPhysicalAddresses)
+{
+    Queue kernel = device.queue(1);
+    kernel.disable();
+    kernel.reg(CCAD_CTX_RING, host.walk(pasid, kernel.ring())->pa, 8);
+    kernel.reg(CCAD_CTX_CTRL, CCAD_CTX_CTRL_ENABLE | CCAD_CTX_CTRL_PHYSICAL);
+    kernel.tail(0);
+    counters.start({});
+
+    uint64_t pa = host.walk(pasid, src_va)->pa;
+    kernel.push(crc(pa, page), false);
+    kernel.ring_doorbell();
+    ASSERT_TRUE(eventually(
+        [&] { return kernel.stat(CCAD_STAT_COMMANDS) == 1; }));
+    EXPECT_EQ(kernel.stat(CCAD_STAT_ERRORS), 0);
+    EXPECT_EQ(counters.read(pa), AccessCount());
+    EXPECT_EQ(counters.read(src_va), AccessCount());
+}
 
 TEST_F(CountersTest, AreSeparateByPasid)
 {

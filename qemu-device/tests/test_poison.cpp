@@ -7,7 +7,7 @@
 #include <random>
 #include <thread>
 
-#include "device.hpp"
+#include "commands.hpp"
 
 namespace ccad::test {
 
@@ -352,6 +352,124 @@ TEST_F(PoisonTest, ThatComesBehindAHalfWrittenLineCounts)
     expect_poison(queue.run(copy(src_va + line / 2, dst_va, 2 * page)),
                   dst_va + half, CCAD_ACCESS_WRITE, half);
     host.on_map = nullptr;
+}
+
+/* Where the output ends is known when it has been written. */
+TEST_F(PoisonTest, StaysInTheLineThatAnOutputEndsIn)
+{
+    store(host, src_va, std::vector<uint8_t>(page, 'x'));
+    uint64_t len = 0;
+    for (uint8_t byte = 0; len % line == 0 || len < line; byte++) {
+        store(host, src_va + page, random_bytes(100, byte));
+        len = queue.run(compress(src_va, page + 100, dst_va, page)).result;
+        ASSERT_LT(byte, 10);
+    }
+    uint64_t last = dst_va + len / line * line;
+
+    poison(dst_va, page);
+    auto record = queue.run(compress(src_va, page + 100, dst_va, page));
+    expect_poison(record, last, CCAD_ACCESS_WRITE, page + 100);
+    EXPECT_EQ(lines(), 64 - len / line);
+    EXPECT_EQ(device.read(CCAD_REG_POISON_ADDR), offset_of(last));
+    EXPECT_EQ(host.errors().size(), 1);
+}
+
+TEST_F(PoisonTest, EndsAtomics)
+{
+    poison(dst_va);
+    for (const ccad_desc &desc :
+         {fetch_add(dst_va + 8, 8, 1), compare_swap(dst_va + 8, 8, 0, 1)}) {
+        expect_poison(queue.run(desc), dst_va + 8, CCAD_ACCESS_WRITE, 0);
+    }
+    EXPECT_EQ(load_value<uint64_t>(host, dst_va + 8), 0);
+    EXPECT_EQ(queue.run(fetch_add(dst_va + line, 8, 1)).status,
+              CCAD_COMP_SUCCESS);
+}
+
+TEST_F(PoisonTest, EndsACompareWhereverItIs)
+{
+    store(host, dst_va, load(host, src_va, 2 * page));
+    poison(src_va + page + line);
+    poison(dst_va + line);
+    expect_poison(queue.run(compare(src_va, dst_va, page)), dst_va + line,
+                  CCAD_ACCESS_READ, line);
+    expect_poison(queue.run(compare(src_va + page, dst_va + page, page)),
+                  src_va + page + line, CCAD_ACCESS_READ, line);
+}
+
+/* The list of indices, the table, or where the elements go. */
+TEST_F(PoisonTest, EndsAGather)
+{
+    const uint64_t indices = src_va;
+    const uint64_t table = src_va + page;
+    std::vector<uint32_t> list(64);
+    for (uint32_t i = 0; i < list.size(); i++) {
+        list[i] = 63 - i;
+    }
+    store(host, indices, bytes_of(list));
+    auto run = [&] {
+        return queue.run(
+            gather(indices, 4 * list.size(), table, dst_va, 3));
+    };
+    ASSERT_EQ(run().status, CCAD_COMP_SUCCESS);
+
+    poison(table + 2 * line); /* elements 16 to 23 */
+    expect_poison(run(), table + 23 * 8, CCAD_ACCESS_READ, 4 * (63 - 23));
+    ASSERT_EQ(queue.run(fill(table, page, 0)).status, CCAD_COMP_SUCCESS);
+    poison(indices + line);
+    expect_poison(run(), indices + line, CCAD_ACCESS_READ, line);
+    ASSERT_EQ(queue.run(fill(indices, page, 0)).status, CCAD_COMP_SUCCESS);
+    poison(dst_va + 3 * line, 4 * line);
+    ASSERT_EQ(run().status, CCAD_COMP_SUCCESS);
+    EXPECT_EQ(lines(), 0) << "lines written in full";
+}
+
+TEST_F(PoisonTest, EndsAListWalk)
+{
+    for (uint64_t i = 0; i < 4; i++) {
+        store_value(host, src_va + 100 * i,
+                    i < 3 ? src_va + 100 * (i + 1) : uint64_t{0});
+        store_value(host, src_va + 100 * i + 8, i);
+    }
+    auto walk = list_walk(src_va, 10, CCAD_REDUCE_SUM, CCAD_TYPE_INT64, 0, 8);
+    ASSERT_EQ(queue.run(walk).result, 6);
+
+    poison(src_va + 200);
+    auto record = queue.run(walk);
+    expect_poison(record, src_va + 200, CCAD_ACCESS_READ, 2);
+    EXPECT_EQ(record.result, 1);
+}
+
+TEST_F(PoisonTest, EndsACopyOfPages)
+{
+    Queue kernel = device.queue(1);
+    kernel.disable();
+    uint64_t ring = host.walk(pasid, kernel.ring())->pa;
+    uint64_t list = host.alloc(page);
+    uint64_t record = host.alloc(page);
+    ccad_page_copy copies[] = {
+        {host.walk(pasid, src_va)->pa, host.walk(pasid, dst_va)->pa},
+        {host.walk(pasid, src_va + page)->pa,
+         host.walk(pasid, dst_va + page)->pa},
+    };
+    std::memcpy(host.at(list), copies, sizeof(copies));
+    poison(src_va + page + line);
+    poison(dst_va, page);
+
+    kernel.reg(CCAD_CTX_RING, ring, 8);
+    kernel.reg(CCAD_CTX_CTRL, CCAD_CTX_CTRL_ENABLE | CCAD_CTX_CTRL_PHYSICAL);
+    kernel.tail(0);
+    ccad_desc desc = copy_pages(list, sizeof(copies), 12);
+    desc.completion = record;
+    kernel.submit(desc);
+    ASSERT_TRUE(eventually(
+        [&] { return kernel.stat(CCAD_STAT_COMMANDS) == 1; }));
+    kernel.disable();
+    ccad_completion completion;
+    std::memcpy(&completion, host.at(record), sizeof(completion));
+    expect_poison(completion, copies[1].src + line, CCAD_ACCESS_READ,
+                  sizeof(ccad_page_copy));
+    EXPECT_EQ(lines(), 1) << "the first page is clean";
 }
 
 TEST_F(PoisonTest, InADescriptorStopsTheContext)
