@@ -126,10 +126,13 @@ void Atc::invalidate(uint32_t pasid, bool global, uint64_t first, uint64_t last)
     }
 }
 
-uint32_t Atc::entries() const
+uint32_t Atc::entries(unsigned shift) const
 {
     std::lock_guard lock(mutex_);
 
+    if (shift) {
+        return shift < sizes_.size() ? sizes_[shift] : 0;
+    }
     return std::accumulate(sizes_.begin(), sizes_.end(), uint32_t{0});
 }
 

@@ -63,7 +63,8 @@ public:
     void invalidate(uint32_t pasid, bool global, uint64_t first, uint64_t last);
 
     uint32_t capacity() const { return sets_ * ways_; }
-    uint32_t entries() const;
+    /* Entries of 2^shift bytes, or of all sizes if shift is 0. */
+    uint32_t entries(unsigned shift) const;
 
 private:
     struct Line {

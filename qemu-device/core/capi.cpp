@@ -17,6 +17,40 @@ constexpr bool within(uint32_t value, uint32_t low, uint32_t high)
     return value >= low && value <= high;
 }
 
+const char *check_injection(const ccad_injection &injection)
+{
+    constexpr uint32_t most = ccad::Injection::one_million;
+
+    if (injection.lose_completion > most) {
+        return "x-lose-completion must be 0 to 1000000";
+    }
+    if (injection.lose_interrupt > most) {
+        return "x-lose-interrupt must be 0 to 1000000";
+    }
+    if (injection.fault_translation > most) {
+        return "x-fault-translation must be 0 to 1000000";
+    }
+    if (injection.fault_page_request > most) {
+        return "x-fault-page-request must be 0 to 1000000";
+    }
+    if (injection.fault_command > most) {
+        return "x-fault-command must be 0 to 1000000";
+    }
+    if (injection.delay_translation > most) {
+        return "x-delay-translation must be 0 to 1000000";
+    }
+    if (injection.delay_page_request > most) {
+        return "x-delay-page-request must be 0 to 1000000";
+    }
+    if (injection.delay_command > most) {
+        return "x-delay-command must be 0 to 1000000";
+    }
+    if (injection.delay_us > 10'000'000) {
+        return "x-delay-us must be 0 to 10000000";
+    }
+    return nullptr;
+}
+
 } // namespace
 
 extern "C" const char *ccad_config_check(const ccad_config *config)
@@ -59,13 +93,7 @@ extern "C" const char *ccad_config_check(const ccad_config *config)
     if (!within(config->page_request_group, 1, ccad::max_group)) {
         return "page-request-group must be 1 to 16";
     }
-    if (config->injection.lose_completion > ccad::Injection::one_million) {
-        return "x-lose-completion must be 0 to 1000000";
-    }
-    if (config->injection.lose_interrupt > ccad::Injection::one_million) {
-        return "x-lose-interrupt must be 0 to 1000000";
-    }
-    return nullptr;
+    return check_injection(config->injection);
 }
 
 extern "C" ccad_core *ccad_core_new(const ccad_config *config,
@@ -194,9 +222,9 @@ extern "C" int32_t ccad_core_engine_info(ccad_core *core, uint32_t engine)
     return core->core.engine_info(engine);
 }
 
-extern "C" uint32_t ccad_core_atc_entries(ccad_core *core)
+extern "C" uint32_t ccad_core_atc_entries(ccad_core *core, uint32_t shift)
 {
-    return core->core.atc_entries();
+    return core->core.atc_entries(shift);
 }
 
 extern "C" size_t ccad_core_page_requests(ccad_core *core,

@@ -32,6 +32,7 @@ struct Context {
     Schedule schedule;
     std::optional<Reply> reply; /* to the run's page requests */
     std::optional<PageRequest> granted; /* room for them, not sent yet */
+    uint64_t delayed_until = 0; /* host's time; while it is delayed */
 
     /* Latched, and counted in the binding of its PASID if any; state lock. */
     bool bound = false;

@@ -147,6 +147,19 @@ void Core::hang(const Work &work)
     }
 }
 
+/* No engine waits: the host's timer makes it ready again. */
+void Core::delay(const Work &work, uint64_t ns)
+{
+    Context &context = *work.context;
+    std::lock_guard lock(state_);
+
+    if (give_back(work)) {
+        context.delayed_until = host_.now_ns() + ns;
+        scheduler_.move(context, Place::delayed);
+        set_alarm(context.delayed_until);
+    }
+}
+
 void Core::ask(const Work &work, const Miss &miss, const Group &group)
 {
     Context &context = *work.context;

@@ -63,7 +63,7 @@ public:
     uint64_t commands(uint32_t kind) const;
     ccad_context_info context_info(uint32_t number) const;
     int32_t engine_info(uint32_t engine) const;
-    uint32_t atc_entries() const { return atc_.entries(); }
+    uint32_t atc_entries(uint32_t shift) const { return atc_.entries(shift); }
     size_t page_request_info(std::span<ccad_page_request_info> out) const;
     void run();
 
@@ -76,6 +76,7 @@ public:
     void fail(const Work &work, uint32_t cause);
     void ask(const Work &work, const Miss &miss, const Group &group);
     void hang(const Work &work);
+    void delay(const Work &work, uint64_t ns);
     /* What came of an access; without locks or a gate held. */
     void report(const Reports &reports);
 

@@ -51,6 +51,7 @@ void Engine::slice(Work &work)
         Miss miss{};
         Group group;
         uint32_t vector = 0;
+        uint64_t delay_ns = 0;
         bool over;
         Reports reports;
         {
@@ -71,6 +72,7 @@ void Engine::slice(Work &work)
                      !run.reports());
             run.publish();
             reports = run.take_reports();
+            delay_ns = next == Next::delay ? run.take_delay() : 0;
             miss = run.miss();
             if (next == Next::ask) {
                 group = run.group();
@@ -101,6 +103,9 @@ void Engine::slice(Work &work)
             return;
         case Next::hang:
             core_.hang(work);
+            return;
+        case Next::delay:
+            core_.delay(work, delay_ns);
             return;
         case Next::ring_error:
             core_.fail(work, CCAD_CAUSE_RING);

@@ -16,14 +16,32 @@
 
 namespace ccad {
 
-enum class Failure : uint8_t { lose_completion, lose_interrupt };
-inline constexpr size_t failure_count = 2;
+enum class Failure : uint8_t {
+    lose_completion,
+    lose_interrupt,
+    fault_translation,
+    fault_page_request,
+    fault_command,
+    delay_translation,
+    delay_page_request,
+    delay_command,
+    delay_length, /* never strikes: how long the delays are */
+};
+inline constexpr size_t failure_count = 9;
 
 class Injection {
 public:
     explicit Injection(const ccad_injection &config)
         : seed_(config.seed),
-          per_million_{config.lose_completion, config.lose_interrupt}
+          per_million_{config.lose_completion,
+                       config.lose_interrupt,
+                       config.fault_translation,
+                       config.fault_page_request,
+                       config.fault_command,
+                       config.delay_translation,
+                       config.delay_page_request,
+                       config.delay_command},
+          delay_us_(config.delay_us)
     {
     }
 
@@ -46,6 +64,15 @@ public:
         return mix(mix(seed_ + index(kind)) + n);
     }
 
+    /* How long the case at hand is delayed, nanoseconds; mostly 0. */
+    uint64_t delay_ns(Failure kind)
+    {
+        if (!delay_us_ || !strikes(kind)) {
+            return 0;
+        }
+        return 1000 * (1 + draw(Failure::delay_length) % delay_us_);
+    }
+
     static constexpr uint32_t one_million = 1'000'000;
 
 private:
@@ -64,6 +91,7 @@ private:
 
     const uint64_t seed_;
     const std::array<uint32_t, failure_count> per_million_;
+    const uint32_t delay_us_;
     std::array<std::atomic<uint64_t>, failure_count> drawn_{};
 };
 

@@ -72,6 +72,9 @@ Next Run::advance()
     if (hung_) {
         return Next::hang;
     }
+    if (delay_ns_) {
+        return Next::delay;
+    }
     switch (need_) {
     case Need::nothing:
         break;
@@ -140,11 +143,16 @@ Next Run::fetch()
         hung_ = true;
     }
     uint8_t status = check_descriptor(command_.desc, config_.physical);
+    if (status == CCAD_COMP_NONE &&
+        env_.injection.strikes(Failure::fault_command)) {
+        status = CCAD_COMP_BUS_ERROR;
+    }
     if (status != CCAD_COMP_NONE) {
         end_command(status);
     } else {
         begin_command(command_);
     }
+    delay_ns_ = env_.injection.delay_ns(Failure::delay_command);
     return Next::advance;
 }
 
@@ -277,7 +285,7 @@ void Run::blocked(const Window &window, Operand operand, uint64_t va,
     miss_ = {operand, write, config_.pasid, va, len};
     switch (window.state()) {
     case Opened::miss:
-        need_ = Need::translation;
+        ask_translation();
         break;
     case Opened::poison:
         reports_.poison = window.local_offset();
@@ -365,15 +373,37 @@ void Run::translated(
         need_ = Need::nothing;
         alone_ = false;
     } else if (stale) {
-        need_ = Need::translation;
+        ask_translation();
     } else if (timed_out_ ||
                (of_command(miss_.operand) &&
                 (command_.desc.flags & CCAD_DESC_NO_PAGE_REQUEST))) {
         fault(CCAD_COMP_PAGE_FAULT);
     } else {
-        find_group(*answer);
-        need_ = Need::page;
+        ask_pages(*answer);
     }
+}
+
+/* The translation of miss_ is missing. */
+void Run::ask_translation()
+{
+    if (env_.injection.strikes(Failure::fault_translation)) {
+        translated(0, std::nullopt);
+        return;
+    }
+    need_ = Need::translation;
+    delay_ns_ = env_.injection.delay_ns(Failure::delay_translation);
+}
+
+/* The page of miss_ is missing. */
+void Run::ask_pages(std::span<const ccad_translation> answer)
+{
+    find_group(answer);
+    need_ = Need::page;
+    if (env_.injection.strikes(Failure::fault_page_request)) {
+        asked({Answer::failure, group_.size});
+        return;
+    }
+    delay_ns_ = env_.injection.delay_ns(Failure::delay_page_request);
 }
 
 /*
@@ -431,7 +461,7 @@ void Run::asked(Reply reply)
         if (++fruitless_ > max_fruitless) {
             fault(CCAD_COMP_PAGE_FAULT);
         } else {
-            need_ = Need::translation;
+            ask_translation();
         }
         break;
     case Answer::invalid:
@@ -439,7 +469,7 @@ void Run::asked(Reply reply)
         /* Of which page, nobody says: the one that is needed decides. */
         if (reply.pages > 1) {
             alone_ = true;
-            need_ = Need::translation;
+            ask_translation();
         } else {
             fault(CCAD_COMP_PAGE_FAULT);
         }
@@ -461,6 +491,7 @@ void Run::expire(uint64_t now)
     }
     need_ = Need::nothing;
     hung_ = false;
+    delay_ns_ = 0;
     timed_out_ = true;
     deadline_.store(UINT64_MAX, std::memory_order_relaxed);
     end_command(CCAD_COMP_TIMEOUT);
@@ -493,6 +524,7 @@ void Run::abort(bool record)
     need_ = Need::nothing;
     error_ = Next::advance;
     hung_ = false;
+    delay_ns_ = 0;
     timeline_ = nullptr; /* an engine may be using it for somebody else */
     if (phase_ != Phase::fetch) {
         if (phase_ == Phase::execute) {

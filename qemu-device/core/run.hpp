@@ -81,6 +81,7 @@ enum class Next : uint8_t {
     ask,       /* request the pages of group(), then asked() */
     interrupt, /* raise the vector */
     hang,      /* never again, unless expire() is called */
+    delay,     /* not before take_delay() is over */
     ring_error,
     completion_error,
     timed_out,
@@ -113,6 +114,8 @@ public:
      */
     bool reports() const { return reports_.poison || reports_.counters; }
     Reports take_reports() { return std::exchange(reports_, {}); }
+    /* Nanoseconds of the host's time. */
+    uint64_t take_delay() { return std::exchange(delay_ns_, 0); }
 
     /*
      * Before the run is saved: a command whose state is not plain data begins
@@ -172,6 +175,8 @@ private:
                 bool write) override;
     void blocked(const Window &window, Operand operand, uint64_t va,
                  uint64_t len, bool write) override;
+    void ask_translation();
+    void ask_pages(std::span<const ccad_translation> answer);
     void find_group(std::span<const ccad_translation> answer);
 
     Next fetch();
@@ -221,6 +226,7 @@ private:
     Miss miss_{};
     Group group_;
     bool alone_ = false; /* a group failed: now the page that is needed */
+    uint64_t delay_ns_ = 0;
     unsigned fruitless_ = 0; /* page requests granted without progress */
 };
 

@@ -18,6 +18,7 @@ void Scheduler::move(Context &context, Place to)
         break;
     case Place::stalled:
     case Place::waiting:
+    case Place::delayed:
         held_.erase(schedule.turn);
         break;
     case Place::running:
@@ -42,6 +43,7 @@ void Scheduler::move(Context &context, Place to)
         break;
     case Place::stalled:
     case Place::waiting:
+    case Place::delayed:
         if (ordered_) {
             enqueue(context, held_);
         }

@@ -41,6 +41,7 @@ enum class Place : uint8_t {
     waiting = CCAD_PLACE_WAITING,
     stalled = CCAD_PLACE_STALLED,
     hung = CCAD_PLACE_HUNG,
+    delayed = CCAD_PLACE_DELAYED,
 };
 
 /* When it is a context's turn. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Commands that take too long.
+ * Commands that take too long, and those that are delayed by fault injection.
  *
  * A run notes the deadline of a command when it fetches it.  The host's timer
  * is set when a context with a time-out gets something to do, for the earliest
@@ -51,6 +51,13 @@ void Core::timer()
         std::lock_guard lock(state_);
         alarm_ = UINT64_MAX;
         for (auto &context : contexts_) {
+            if (context->schedule.place == Place::delayed) {
+                if (context->delayed_until <= now) {
+                    make_ready(*context);
+                } else {
+                    set_alarm(context->delayed_until);
+                }
+            }
             const RunConfig &config = context->run.config();
             if (context->state != CCAD_CTX_ENABLED || !config.timeout_ms ||
                 context->schedule.place == Place::idle) {

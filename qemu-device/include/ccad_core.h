@@ -163,6 +163,13 @@ typedef struct ccad_injection {
     uint64_t seed;
     uint32_t lose_completion;       /* a completion record is not written */
     uint32_t lose_interrupt;        /* an interrupt is not raised */
+    uint32_t fault_translation;     /* an ATS request is refused */
+    uint32_t fault_page_request;    /* a group of page requests fails, unsent */
+    uint32_t fault_command;         /* a command ends with a bus error */
+    uint32_t delay_translation;     /* an ATS request waits before it is sent */
+    uint32_t delay_page_request;    /* a group of page requests does */
+    uint32_t delay_command;         /* a command waits before its first step */
+    uint32_t delay_us;              /* longest delay, host's time, 0..10000000 */
 } ccad_injection;
 
 typedef struct ccad_config {
@@ -296,6 +303,7 @@ typedef enum ccad_place {
     CCAD_PLACE_WAITING,     /* for the response to its page request */
     CCAD_PLACE_STALLED,     /* for room for its page requests */
     CCAD_PLACE_HUNG,        /* until it is stopped or timed out */
+    CCAD_PLACE_DELAYED,     /* by fault injection */
 } ccad_place;
 
 typedef struct ccad_context_info {
@@ -311,8 +319,8 @@ void ccad_core_context_info(ccad_core *core, uint32_t context,
 /* The context that an engine runs, -1 for none. */
 int32_t ccad_core_engine_info(ccad_core *core, uint32_t engine);
 
-/* Translations that the ATC holds. */
-uint32_t ccad_core_atc_entries(ccad_core *core);
+/* Translations of 2^shift bytes that the ATC holds; shift 0: of all sizes. */
+uint32_t ccad_core_atc_entries(ccad_core *core, uint32_t shift);
 
 typedef struct ccad_page_request_info {
     uint32_t context;

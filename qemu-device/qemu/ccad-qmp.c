@@ -163,7 +163,7 @@ static CcadContext *ccad_context(CcadState *s, uint32_t n)
 
     QEMU_BUILD_BUG_ON(CCAD_CONTEXT_STATE_DRAINING != CCAD_CTX_DRAINING);
     QEMU_BUILD_BUG_ON(CCAD_ERROR_CAUSE__MAX != CCAD_CAUSE_TIMEOUT + 1);
-    QEMU_BUILD_BUG_ON((int)CCAD_CONTEXT_PLACE_HUNG != CCAD_PLACE_HUNG);
+    QEMU_BUILD_BUG_ON((int)CCAD_CONTEXT_PLACE_DELAYED != CCAD_PLACE_DELAYED);
 
     ccad_core_context_info(s->core, n, &info);
     context = g_new0(CcadContext, 1);
@@ -224,7 +224,10 @@ static CcadAtc *ccad_atc(CcadState *s)
 
     atc->sets = s->config.atc_sets;
     atc->ways = s->config.atc_ways;
-    atc->entries = ccad_core_atc_entries(s->core);
+    atc->entries = ccad_core_atc_entries(s->core, 0);
+    atc->entries_4k = ccad_core_atc_entries(s->core, 12);
+    atc->entries_2m = ccad_core_atc_entries(s->core, 21);
+    atc->entries_1g = ccad_core_atc_entries(s->core, 30);
     return atc;
 }
 
@@ -241,6 +244,7 @@ static CcadPageRequestList *ccad_page_requests(CcadState *s)
         request->context = requests[i].context;
         request->pasid = requests[i].pasid;
         request->group = requests[i].prgi;
+        request->pages = requests[i].pages;
         QAPI_LIST_APPEND(tail, request);
     }
     return list;

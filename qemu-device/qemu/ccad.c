@@ -74,7 +74,10 @@ static void ccad_choose_seed(CcadState *s)
 {
     ccad_injection *injection = &s->config.injection;
 
-    if (!injection->lose_completion && !injection->lose_interrupt) {
+    if (!injection->lose_completion && !injection->lose_interrupt &&
+        !injection->fault_translation && !injection->fault_page_request &&
+        !injection->fault_command && !injection->delay_translation &&
+        !injection->delay_page_request && !injection->delay_command) {
         return;
     }
     while (!injection->seed) {
@@ -248,6 +251,20 @@ static const Property ccad_properties[] = {
                        config.injection.lose_completion, 0),
     DEFINE_PROP_UINT32("x-lose-interrupt", CcadState,
                        config.injection.lose_interrupt, 0),
+    DEFINE_PROP_UINT32("x-fault-translation", CcadState,
+                       config.injection.fault_translation, 0),
+    DEFINE_PROP_UINT32("x-fault-page-request", CcadState,
+                       config.injection.fault_page_request, 0),
+    DEFINE_PROP_UINT32("x-fault-command", CcadState,
+                       config.injection.fault_command, 0),
+    DEFINE_PROP_UINT32("x-delay-translation", CcadState,
+                       config.injection.delay_translation, 0),
+    DEFINE_PROP_UINT32("x-delay-page-request", CcadState,
+                       config.injection.delay_page_request, 0),
+    DEFINE_PROP_UINT32("x-delay-command", CcadState,
+                       config.injection.delay_command, 0),
+    DEFINE_PROP_UINT32("x-delay-us", CcadState, config.injection.delay_us,
+                       100),
 };
 
 static const struct {
@@ -282,6 +299,15 @@ static const struct {
     { "x-lose-completion", "Completion records that are not written, of a "
                            "million" },
     { "x-lose-interrupt", "Interrupts that are not raised, of a million" },
+    { "x-fault-translation", "ATS requests that fail, of a million" },
+    { "x-fault-page-request", "Page request groups that fail, of a million" },
+    { "x-fault-command", "Commands that end with a bus error, of a million" },
+    { "x-delay-translation", "ATS requests that are delayed, of a million" },
+    { "x-delay-page-request", "Page request groups that are delayed, of a "
+                              "million" },
+    { "x-delay-command", "Commands that are delayed, of a million" },
+    { "x-delay-us", "Longest delay, microseconds of virtual time, up to "
+                    "10000000" },
 };
 
 QEMU_BUILD_BUG_ON(ARRAY_SIZE(ccad_descriptions) !=

@@ -151,16 +151,16 @@ TEST_F(Info, EngineAtWork)
 
 TEST_F(Info, AtcEntries)
 {
-    EXPECT_EQ(ccad_core_atc_entries(device.core()), 0);
+    EXPECT_EQ(ccad_core_atc_entries(device.core(), 0), 0);
     Queue queue = device.queue(0);
     host.populate(pasid, dst_va, 3 * page);
     queue.run(fill(dst_va, 3 * page, 1));
-    uint32_t entries = ccad_core_atc_entries(device.core());
+    uint32_t entries = ccad_core_atc_entries(device.core(), 0);
     EXPECT_GE(entries, 5); /* three pages, the ring and the record */
     ccad_core_invalidate(device.core(), pasid, false, dst_va, page);
-    EXPECT_EQ(ccad_core_atc_entries(device.core()), entries - 1);
+    EXPECT_EQ(ccad_core_atc_entries(device.core(), 0), entries - 1);
     ccad_core_invalidate(device.core(), 0, true, 0, 0);
-    EXPECT_EQ(ccad_core_atc_entries(device.core()), 0);
+    EXPECT_EQ(ccad_core_atc_entries(device.core(), 0), 0);
 }
 
 TEST_F(Trace, LifeOfACommand)
