@@ -76,12 +76,10 @@ struct Stepper {
     Atc atc{256, 4};
     Poison poison{FakeHost::local_size};
     Counters counters{16, 1};
-    Stats device_stats;
     Stats stats;
     RunEnvironment environment{{bound, atc, poison, counters},
                                config.cost,
                                nullptr,
-                               device_stats,
                                injection,
                                4};
     Run run{environment, 0, stats};
@@ -104,7 +102,6 @@ struct Seen {
     {
         for (uint32_t stat = 0; stat < CCAD_STAT_COUNT * 8; stat += 8) {
             stats.push_back(stepper.stats.get(stat));
-            stats.push_back(stepper.device_stats.get(stat));
         }
     }
 
