@@ -167,8 +167,9 @@ bool Expectation::shares_frames() const
 {
     std::vector<uint64_t> seen;
     auto add = [&](uint64_t va) {
-        for (uint64_t at = va & ~(page - 1); done_ && at < va + done_;
-             at += page) {
+        /* The last page may end with the address space. */
+        uint64_t n = (va % page + done_ + page - 1) / page;
+        for (uint64_t at = va & ~(page - 1); done_ && n; n--, at += page) {
             auto leaf = machine_.walk(pasid_, at);
             seen.push_back(leaf->pa + at % leaf->size);
         }
