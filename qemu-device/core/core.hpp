@@ -11,13 +11,16 @@
  *   the mutexes of the ATC, of the access counters and of poison
  *
  * A gate and state_ are never held together.  None is held when the host is
- * called, but for map, unmap and local_offset, which run under a gate (and,
- * when a context stops, under control_ as well).  An engine waits for nothing but
- * work: a context that waits for a page response waits without an engine.
+ * called, but for map, unmap, local_offset and now_ns, which run under a gate
+ * (and, when a context stops, under control_ as well), and for now_ns and
+ * set_timer, which run under state_.  An engine waits for nothing but work: a
+ * context that waits for a page response waits without an engine.
  *
  * Stopping a context: its epoch changes under state_, every gate is passed,
  * and from then on the run belongs to the one who stopped it.  An engine that
- * was inside the host comes back, finds another epoch and lets go.
+ * was inside the host comes back, finds another epoch and lets go.  A command
+ * that takes too long is stopped like that and handed on to an engine, which
+ * ends it (timeout.cpp).
  */
 #pragma once
 
