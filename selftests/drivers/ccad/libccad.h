@@ -129,6 +129,102 @@ static inline struct ccad_desc ccad_crc32c(const void *src, size_t len, __u32 cr
 	return desc;
 }
 
+/* result: bytes before the first difference. */
+static inline struct ccad_desc ccad_compare(const void *a, const void *b, size_t len)
+{
+	struct ccad_desc desc = {};
+
+	desc.opcode = CCAD_OP_COMPARE;
+	desc.src = (uintptr_t)a;
+	desc.dst = (uintptr_t)b;
+	desc.len = len;
+	return desc;
+}
+
+/* @what: CCAD_REDUCE_*, @type: CCAD_TYPE_*, @len: bytes. */
+static inline struct ccad_desc ccad_reduce(const void *src, size_t len, __u32 what, __u32 type)
+{
+	struct ccad_desc desc = {};
+
+	desc.opcode = CCAD_OP_REDUCE;
+	desc.src = (uintptr_t)src;
+	desc.len = len;
+	desc.arg = what | type << CCAD_REDUCE_TYPE_SHIFT;
+	return desc;
+}
+
+/* @len: 4 or 8; result: what it was. */
+static inline struct ccad_desc ccad_fetch_add(void *dst, size_t len, __u64 addend)
+{
+	struct ccad_desc desc = {};
+
+	desc.opcode = CCAD_OP_FETCH_ADD;
+	desc.dst = (uintptr_t)dst;
+	desc.len = len;
+	desc.arg = addend;
+	return desc;
+}
+
+static inline struct ccad_desc ccad_compare_swap(void *dst, size_t len, __u64 expected,
+						 __u64 desired)
+{
+	struct ccad_desc desc = {};
+
+	desc.opcode = CCAD_OP_COMPARE_SWAP;
+	desc.dst = (uintptr_t)dst;
+	desc.len = len;
+	desc.arg = expected;
+	desc.arg2 = desired;
+	return desc;
+}
+
+/* @count elements of 1 << @shift bytes by 32-bit indices. */
+static inline struct ccad_desc ccad_gather(void *dst, const void *table, const __u32 *indices,
+					   size_t count, __u32 shift)
+{
+	struct ccad_desc desc = {};
+
+	desc.opcode = CCAD_OP_GATHER;
+	desc.src = (uintptr_t)indices;
+	desc.dst = (uintptr_t)dst;
+	desc.len = count * sizeof(*indices);
+	desc.arg = (uintptr_t)table;
+	desc.arg2 = shift;
+	return desc;
+}
+
+/* @next, @field: offsets in a node; bytes_done: nodes. */
+static inline struct ccad_desc ccad_list_walk(const void *first, __u64 limit, __u32 what,
+					      __u32 type, size_t next, size_t field)
+{
+	struct ccad_desc desc = ccad_reduce(first, limit, what, type);
+
+	desc.opcode = CCAD_OP_LIST_WALK;
+	desc.arg2 = next | (__u64)field << CCAD_LIST_FIELD_SHIFT;
+	return desc;
+}
+
+/* @format: CCAD_FORMAT_*, @level: 0 for the default; result: bytes written. */
+static inline struct ccad_desc ccad_compress(void *dst, size_t room, const void *src, size_t len,
+					     __u32 format, __u32 level)
+{
+	struct ccad_desc desc = ccad_copy(dst, src, len);
+
+	desc.opcode = CCAD_OP_COMPRESS;
+	desc.arg = room;
+	desc.arg2 = format | level << CCAD_FORMAT_LEVEL_SHIFT;
+	return desc;
+}
+
+static inline struct ccad_desc ccad_decompress(void *dst, size_t room, const void *src, size_t len,
+					       __u32 format)
+{
+	struct ccad_desc desc = ccad_compress(dst, room, src, len, format, 0);
+
+	desc.opcode = CCAD_OP_DECOMPRESS;
+	return desc;
+}
+
 #ifdef __cplusplus
 }
 #endif
