@@ -133,6 +133,11 @@ uint32_t Atc::entries(unsigned shift) const
     if (shift) {
         return shift < sizes_.size() ? sizes_[shift] : 0;
     }
+    return entries_locked();
+}
+
+uint32_t Atc::entries_locked() const
+{
     return std::accumulate(sizes_.begin(), sizes_.end(), uint32_t{0});
 }
 

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -34,6 +35,20 @@ struct Translation {
 
     bool covers(uint64_t va) const { return va >= first && va <= last; }
     bool allows(bool for_write) const { return for_write ? write : read; }
+
+    /* As from() makes them. */
+    bool valid() const
+    {
+        uint64_t size = last - first + 1;
+
+        return std::has_single_bit(size) && size >= page_size &&
+               !(first & (size - 1)) && !(pa & (size - 1)) && (read || write);
+    }
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(first, last, pa, read, write);
+        a.require(valid());
+    }
 
     /* Nothing if the host's answer makes no sense or grants nothing. */
     static std::optional<Translation> from(const ccad_translation &answer);
@@ -66,6 +81,28 @@ public:
     /* Entries of 2^shift bytes, or of all sizes if shift is 0. */
     uint32_t entries(unsigned shift) const;
 
+    /* What was asked for before counts as stale once it is loaded. */
+    template <typename Archive> void transfer(Archive &a)
+    {
+        std::lock_guard lock(mutex_);
+        size_t n = a.length(entries_locked(), lines_.size());
+
+        a(clock_);
+        if constexpr (Archive::loading) {
+            const Record all{0, UINT64_MAX, 0, true};
+            log_.fill(all);
+            generation_ += log_.size();
+            sweep(all);
+        }
+        size_t at = 0;
+        for (size_t i = 0; i < n && a.good(); i++, at++) {
+            while (!Archive::loading && !lines_[at].shift) {
+                at++;
+            }
+            transfer_line(a, at);
+        }
+    }
+
 private:
     struct Line {
         Translation entry;
@@ -73,6 +110,32 @@ private:
         uint32_t pasid;
         uint8_t shift; /* 0: free */
     };
+
+    /* The next line in use, which comes at or after at. */
+    template <typename Archive> void transfer_line(Archive &a, size_t &at)
+    {
+        auto index = static_cast<uint32_t>(at);
+        Line line = Archive::loading ? Line{} : lines_[at];
+        Translation &entry = line.entry;
+
+        a(index, entry, line.used, line.pasid, line.shift);
+        if constexpr (Archive::loading) {
+            const uint64_t size = uint64_t{1} << (line.shift & 63);
+            a.require(index >= at && index < lines_.size() &&
+                      line.shift >= 12 && line.shift < sizes_.size() &&
+                      entry.last - entry.first == size - 1 &&
+                      line.used <= clock_);
+            if (a.good()) {
+                const Line *set = set_of(line.pasid, entry.first, line.shift);
+                a.require(&lines_[index] >= set &&
+                          &lines_[index] < set + ways_);
+                lines_[index] = line;
+                sizes_[line.shift]++;
+                at = index;
+            }
+        }
+    }
+    uint32_t entries_locked() const;
     struct Record {
         uint64_t first;
         uint64_t last;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The C interface.  Nothing is thrown through it. */
+#include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <new>
 #include <system_error>
 
@@ -198,6 +200,39 @@ extern "C" void ccad_core_poison_list(ccad_core *core,
     for (auto range = poison.next(0); range;
          range = poison.next(range->offset + range->len)) {
         each(arg, range->offset, range->len);
+    }
+}
+
+extern "C" void ccad_core_quiesce(ccad_core *core)
+{
+    core->core.quiesce();
+}
+
+extern "C" uint8_t *ccad_core_save(ccad_core *core, size_t *size)
+{
+    try {
+        auto bytes = core->core.save();
+        auto copy = bytes ? static_cast<uint8_t *>(std::malloc(bytes->size()))
+                          : nullptr;
+
+        if (copy) {
+            std::ranges::copy(*bytes, copy);
+            *size = bytes->size();
+        }
+        return copy;
+    } catch (const std::bad_alloc &) {
+        return nullptr;
+    }
+}
+
+extern "C" const char *ccad_core_load(ccad_core *core, const uint8_t *data,
+                                      size_t size)
+{
+    try {
+        return core->core.load({data, size});
+    } catch (const std::bad_alloc &) {
+        core->core.reset();
+        return "memory ran out";
     }
 }
 

@@ -37,6 +37,15 @@ struct Progress {
     uint64_t span = 0;     /* after so many */
     ccad_page_copy page{};
 
+    template <typename Archive> void transfer(Archive &a)
+    {
+        for (uint8_t &byte : bytes) {
+            a(byte);
+        }
+        a(have, loaded, copied, node, next, mark, since, span, page.src,
+          page.dst);
+    }
+
     /* Take what is missing of an item, or what there is; returns how much. */
     uint64_t take(const uint8_t *data, uint64_t size, uint32_t item);
 };
@@ -56,6 +65,12 @@ struct Command {
     std::unique_ptr<Codec, CodecDelete> codec;
 
     uint64_t left() const { return desc.len - done; }
+
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(desc, done, value, meter, charged, waited, status, access,
+          fault_addr, progress);
+    }
 };
 
 /* What a step gives its operands through; see Run. */

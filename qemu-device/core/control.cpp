@@ -288,8 +288,7 @@ void Core::write_event_mask(uint32_t value)
     {
         std::lock_guard lock(state_);
         bool before = event_raised();
-        event_mask_ = value & (CCAD_EVENT_CTX_ERROR | CCAD_EVENT_POISON |
-                               CCAD_EVENT_COUNTERS);
+        event_mask_ = value & all_events;
         raise = !before && event_raised();
     }
     if (raise) {

@@ -63,6 +63,9 @@ bool Core::next(Work &work)
 {
     std::unique_lock lock(state_);
 
+    if (std::exchange(work.context, nullptr) && !--busy_) {
+        quiet_.notify_all();
+    }
     auto any = [this] { return running_ && scheduler_.runnable(); };
     if (config_.host_driven) {
         if (!any()) {
@@ -74,6 +77,7 @@ bool Core::next(Work &work)
             return false;
         }
     }
+    busy_++;
 
     work = scheduler_.take();
     Context &context = *work.context;

@@ -46,6 +46,9 @@ namespace ccad {
 
 class Engine;
 
+inline constexpr uint32_t all_events =
+    CCAD_EVENT_CTX_ERROR | CCAD_EVENT_POISON | CCAD_EVENT_COUNTERS;
+
 class Core {
 public:
     Core(const ccad_config &config, const ccad_host_ops &ops, void *opaque);
@@ -62,6 +65,9 @@ public:
     void timer();
     bool hang(uint32_t context);
     void reset();
+    void quiesce();
+    std::optional<std::vector<uint8_t>> save();
+    const char *load(std::span<const uint8_t> bytes);
     uint64_t stat(uint32_t stat) const;
     uint64_t commands(uint32_t kind) const;
     ccad_context_info context_info(uint32_t number) const;
@@ -129,6 +135,15 @@ private:
     bool set_event(uint32_t event);
     bool event_raised() const { return event_ & event_mask_; }
 
+    /* state.cpp; with control_ and state_ held, while no engine runs */
+    struct ByNumber;
+    bool sound(const Context &context) const;
+    template <typename Archive> bool transfer_config(Archive &a);
+    template <typename Archive> void transfer(Archive &a);
+    template <typename Archive>
+    void transfer_context(Archive &a, Context &context);
+    template <typename Archive> void transfer_bindings(Archive &a);
+
     void end_engines();
 
     /* Without state_ or a gate held. */
@@ -150,6 +165,8 @@ private:
 
     mutable std::mutex state_;
     std::condition_variable work_; /* with state_ */
+    std::condition_variable quiet_; /* the same; busy_ is 0 */
+    uint32_t busy_ = 0;             /* engines that have not come back yet */
     std::atomic<bool> running_{false}; /* written under state_ */
     bool quit_ = false;
     uint32_t event_ = 0;

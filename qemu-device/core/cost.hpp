@@ -48,6 +48,10 @@ struct Traffic {
         return {accesses - b.accesses, read - b.read, written - b.written};
     }
     uint64_t bytes() const { return read + written; }
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(accesses, read, written);
+    }
     void count(uint64_t bytes, bool write)
     {
         accesses++;
@@ -56,6 +60,12 @@ struct Traffic {
 };
 
 struct Meter {
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(local, system, atc_hits, translations, page_requests, page_groups,
+          page_failures);
+    }
+
     Traffic local;
     Traffic system;
     uint64_t atc_hits = 0;
@@ -96,6 +106,10 @@ struct Charge {
     {
         return {local - b.local, system - b.system, rest - b.rest};
     }
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(local, system, rest);
+    }
     uint64_t total() const;
 };
 
@@ -110,6 +124,8 @@ inline uint64_t device_ns(const ccad_cost &cost, const Meter &meter)
 struct Timeline {
     uint64_t local = 0;
     uint64_t system = 0;
+
+    template <typename Archive> void transfer(Archive &a) { a(local, system); }
 
     /* Do the transfers of charge from now on; how long they had to wait. */
     uint64_t transfer(uint64_t now, const Charge &charge)

@@ -36,6 +36,10 @@ struct AccessCount {
     {
         return read_local + read_system + write_local + write_system;
     }
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(read_local, read_system, write_local, write_system);
+    }
     uint64_t &of(bool local, bool write)
     {
         return write ? (local ? write_local : write_system)
@@ -76,6 +80,38 @@ public:
     void clear_all();
 
     uint32_t granule_shift() const { return shift_; }
+    /* While nobody counts; loading takes the place of what there was. */
+    template <typename Archive> void transfer(Archive &a)
+    {
+        if constexpr (Archive::loading) {
+            clear_all();
+        }
+        a(shift_, threshold_, lost_);
+        a.require(shift_ >= CCAD_GRANULE_SHIFT_MIN &&
+                  shift_ <= CCAD_GRANULE_SHIFT_MAX);
+        size_t n = a.length(used_.load(), capacity_);
+        if constexpr (Archive::loading) {
+            for (size_t i = 0; i < n && a.good(); i++) {
+                Key key;
+                Entry entry;
+                a(key, entry);
+                if (a.good()) {
+                    a.require(shard_of(key)
+                                  .entries.try_emplace(key, entry)
+                                  .second);
+                    used_++;
+                }
+            }
+        } else {
+            for (Shard &shard : shards_) {
+                for (auto &[key, entry] : shard.entries) {
+                    Key copy = key;
+                    a(copy, entry);
+                }
+            }
+        }
+    }
+
     /* Lines not counted, for want of room, since restart(). */
     uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
@@ -85,6 +121,10 @@ private:
         uint32_t pasid;
 
         bool operator==(const Key &) const = default;
+        template <typename Archive> void transfer(Archive &a)
+        {
+            a(granule, pasid);
+        }
     };
     struct Hash {
         size_t operator()(const Key &key) const;
@@ -92,6 +132,11 @@ private:
     struct Entry {
         AccessCount count;
         uint64_t notified = 0; /* sum when the last record was made */
+
+        template <typename Archive> void transfer(Archive &a)
+        {
+            a(count, notified);
+        }
     };
     struct alignas(64) Shard {
         std::mutex mutex;

@@ -224,10 +224,8 @@ std::optional<uint32_t> Counters::command(uint32_t command)
     return std::nullopt;
 }
 
-bool Counters::latchable() const
+bool Counters::latchable(const CounterBlock &b) const
 {
-    const CounterBlock &b = block_;
-
     if (b.granule_shift < CCAD_GRANULE_SHIFT_MIN ||
         b.granule_shift > CCAD_GRANULE_SHIFT_MAX) {
         return false;
@@ -249,7 +247,7 @@ void Counters::start()
 {
     std::lock_guard lock(mutex_);
 
-    if (!latchable()) {
+    if (!latchable(block_)) {
         note(CCAD_CNT_CONFIG);
         return;
     }

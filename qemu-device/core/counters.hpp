@@ -32,6 +32,11 @@ struct CounterBlock {
     uint32_t vector = 0;
     uint64_t ring = 0;
     uint32_t ring_shift = 0;
+
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(granule_shift, threshold, batch, vector, ring, ring_shift);
+    }
 };
 
 class Counters {
@@ -65,9 +70,32 @@ public:
     void start();
     void reset();
 
+    /* While nobody counts and nothing is delivered. */
+    template <typename Archive> void transfer(Archive &a)
+    {
+        std::lock_guard lock(mutex_);
+
+        a(on_, news_, table_, block_, latched_, status_, event_, head_, tail_,
+          lost_, pasid_, va_, result_);
+        a.require(latched_.ring_shift <= CCAD_RING_SHIFT_MAX &&
+                  latched_.granule_shift <= CCAD_GRANULE_SHIFT_MAX &&
+                  (!on_ || latchable(latched_)));
+        a.require(head_ - tail_ <= entries());
+        size_t n = a.length(queue_.size(),
+                            a.good() ? entries() - (head_ - tail_) : 0);
+        if constexpr (Archive::loading) {
+            epoch_++;
+            queue_.assign(n, {});
+        }
+        for (ccad_counter_record &r : queue_) {
+            a(r.va, r.pasid, r.granule_shift, r.flags, r.rsvd0, r.read_local,
+              r.read_system, r.write_local, r.write_system, r.clock, r.rsvd1);
+        }
+    }
+
 private:
     uint32_t entries() const { return uint32_t{1} << latched_.ring_shift; }
-    bool latchable() const;
+    bool latchable(const CounterBlock &block) const;
     void note(uint32_t status);
     std::optional<uint32_t> move_tail(uint32_t tail);
     std::optional<uint32_t> command(uint32_t command);

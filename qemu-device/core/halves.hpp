@@ -25,6 +25,10 @@ public:
         held_ = false;
         return mine ? high_ : value >> 32;
     }
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(reg_, high_, held_);
+    }
 
 private:
     uint32_t reg_ = 0;

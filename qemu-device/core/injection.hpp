@@ -72,6 +72,7 @@ public:
         }
         return 1000 * (1 + draw(Failure::delay_length) % delay_us_);
     }
+    template <typename Archive> void transfer(Archive &a) { a(drawn_); }
 
     static constexpr uint32_t one_million = 1'000'000;
 

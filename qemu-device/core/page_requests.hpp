@@ -75,6 +75,46 @@ public:
     }
     void clear();
 
+    /*
+     * Who tells contexts by their number and the epoch that they are in, or
+     * were in, is the caller.  Loading, they are empty.
+     */
+    template <typename Archive, typename Contexts>
+    void transfer(Archive &a, const Contexts &contexts)
+    {
+        a(allocation_, next_);
+        a.require(allocation_ <= table_.size() && next_ < table_.size());
+        for (PageRequest &slot : table_) {
+            bool used = slot.context;
+            a(used);
+            if (used && a.good()) {
+                contexts.transfer(a, slot.context, slot.epoch);
+                a(slot.pasid, slot.pages);
+                a.require(slot.pages >= 1 && slot.pages <= max_group);
+                slot.prgi = static_cast<uint16_t>(&slot - table_.data());
+                if constexpr (Archive::loading) {
+                    slot.serial = ++serial_;
+                    outstanding_ += slot.pages;
+                }
+            }
+        }
+        a.require(outstanding_ <= table_.size());
+        line_.resize(a.length(line_.size(), contexts.count()));
+        for (Waiting &who : line_) {
+            contexts.transfer(a, who.context, who.epoch);
+            a(who.pasid, who.pages);
+            a.require(who.pages >= 1 && who.pages <= max_group);
+        }
+    }
+    /* The group of an index, if it is outstanding. */
+    std::optional<PageRequest> find(uint16_t prgi) const
+    {
+        if (prgi >= table_.size() || !table_[prgi].context) {
+            return std::nullopt;
+        }
+        return table_[prgi];
+    }
+
 private:
     struct Waiting {
         Context *context;

@@ -50,6 +50,34 @@ public:
     /* The first poisoned range at or after offset. */
     std::optional<Range> next(uint64_t offset) const;
 
+    /* Loading takes the place of what there was; mem_size_ is not 0. */
+    template <typename Archive> void transfer(Archive &a)
+    {
+        bool more = true;
+        uint64_t from = 0;
+
+        if constexpr (Archive::loading) {
+            clear(0, mem_size_);
+        }
+        while (more && a.good()) {
+            std::optional<Range> range;
+            if constexpr (!Archive::loading) {
+                range = next(from);
+            }
+            more = range.has_value();
+            Range r = range.value_or(Range{});
+            a(more);
+            if (!more) {
+                break;
+            }
+            a(r.offset, r.len);
+            if constexpr (Archive::loading) {
+                a.require(r.offset >= from && !inject(r.offset, r.len));
+            }
+            from = r.offset + r.len;
+        }
+    }
+
 private:
     static constexpr uint64_t lines_per_page = 64; /* bits of a mask */
     static constexpr uint64_t page = line * lines_per_page;

@@ -504,10 +504,10 @@ void Run::start_no_earlier(uint64_t position)
     }
 }
 
-void Run::restart_unsavable()
+bool Run::restart_unsavable()
 {
     if (!command_.codec) {
-        return;
+        return false;
     }
     clock_.store(clock() - operands_ns(), std::memory_order_relaxed);
     begin_command(command_);
@@ -517,6 +517,7 @@ void Run::restart_unsavable()
     }
     cursors_ = {};
     fruitless_ = 0;
+    return true;
 }
 
 void Run::abort(bool record)

@@ -39,6 +39,12 @@ struct RunConfig {
     uint32_t slice_ns = 0;   /* 0: the device's */
     uint32_t timeout_ms = 0; /* 0: none */
     bool physical = false;   /* every address is a physical one */
+
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(ring, shift, pasid, vector, priority, slice_ns, timeout_ms,
+          physical);
+    }
 };
 
 /* What of the device a run reaches. */
@@ -72,6 +78,12 @@ enum class Answer : uint8_t { success, invalid, failure, refused };
 struct Reply {
     Answer answer;
     uint32_t pages; /* 0 if it was not sent */
+
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a.enumeration(answer, Answer::refused);
+        a(pages);
+    }
 };
 
 enum class Next : uint8_t {
@@ -122,7 +134,7 @@ public:
      * anew, as if it had not begun; what it did is taken off the meters and
      * the clock, though not off the access counters.
      */
-    void restart_unsavable();
+    bool restart_unsavable();
 
     /* Bring the statistics up to date. */
     void publish();
@@ -154,6 +166,14 @@ public:
     {
         return origin_.load(std::memory_order_relaxed) + clock();
     }
+    /* Whether it waits to be told by asked(). */
+    bool asks() const { return need_ == Need::page; }
+    /*
+     * While nobody runs; the ATC comes before.  Loading, config() is for the
+     * caller to check.
+     */
+    template <typename Archive> void transfer(Archive &a);
+
     /* Go on from there; only while nobody runs. */
     void start_no_earlier(uint64_t position);
 

@@ -133,6 +133,33 @@ void Scheduler::advance_clock(const Context &context)
     clock_ = std::max(clock_, context.run.position());
 }
 
+bool Scheduler::restore(Context &context)
+{
+    Schedule &schedule = context.schedule;
+    Turn &turn = schedule.turn;
+
+    turn.context = &context;
+    if (ordered_) {
+        turn.time = context.run.position();
+        turn.order = context.number;
+    }
+    switch (schedule.place) {
+    case Place::ready:
+        return ready_.insert(turn).second;
+    case Place::stalled:
+    case Place::waiting:
+    case Place::delayed:
+        return !ordered_ || held_.insert(turn).second;
+    case Place::idle:
+    case Place::hung:
+        return true;
+    case Place::running:
+        break;
+    }
+    schedule.place = Place::idle;
+    return false;
+}
+
 void Scheduler::reset()
 {
     vtime_ = 0;

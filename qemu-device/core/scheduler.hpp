@@ -61,6 +61,12 @@ struct Schedule {
     Place place = Place::idle;
     uint64_t vtime = 0; /* saved; ends at its maximum, after years */
     Turn turn;          /* as queued */
+
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a.enumeration(place, Place::delayed);
+        a(vtime, turn.time, turn.order);
+    }
 };
 
 class Scheduler {
@@ -88,6 +94,14 @@ public:
 
     /* Clocks begin anew; every context is idle. */
     void reset();
+
+    /* While no engine has a context; loading, while every one is idle. */
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(vtime_, clock_, arrivals_);
+    }
+    /* After the context's schedule was loaded; false if it makes no sense. */
+    bool restore(Context &context);
 
 private:
     const Turn *next() const;

@@ -67,6 +67,10 @@ public:
             value.store(0, std::memory_order_relaxed);
         }
     }
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a(values_, commands_);
+    }
     static bool valid(uint32_t stat)
     {
         return stat % 8 == 0 && stat / 8 < CCAD_STAT_COUNT;

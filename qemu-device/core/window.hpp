@@ -54,6 +54,8 @@ inline constexpr Held physical_addresses = {
 struct Cursor {
     uint64_t end = 0;
     bool rewriting = false; /* there, within a poisoned line, from its start */
+
+    template <typename Archive> void transfer(Archive &a) { a(end, rewriting); }
 };
 
 /* What of the device every access meets. */
@@ -71,6 +73,12 @@ struct Miss {
     uint32_t pasid;
     uint64_t va;
     uint64_t len; /* of the rest of the operand */
+
+    template <typename Archive> void transfer(Archive &a)
+    {
+        a.enumeration(operand, static_cast<Operand>(operand_count - 1));
+        a(write, pasid, va, len);
+    }
 };
 
 enum class Opened : uint8_t { ok, miss, bus_error, poison };

@@ -282,6 +282,25 @@ void ccad_core_poison_list(ccad_core *core,
                                         uint64_t len),
                            void *arg);
 
+/*
+ * Wait until no engine is inside the host any more, after CCAD_REG_CTRL has
+ * stopped them.  Call without the big lock.
+ */
+void ccad_core_quiesce(ccad_core *core);
+
+/*
+ * The state of the device while it is quiet, for ccad_core_load() of another
+ * one; free() it.  NULL if it is not quiet, or memory ran out.  What the host
+ * keeps (memory, PASIDs bound, page requests in its queue) is its own to save.
+ */
+uint8_t *ccad_core_save(ccad_core *core, size_t *size);
+/*
+ * Take over a state, whatever it holds: NULL, or one static phrase that says
+ * what is wrong, and the device is as after a reset.  It stays stopped, and
+ * binds no PASID: the host has bound those that were.
+ */
+const char *ccad_core_load(ccad_core *core, const uint8_t *data, size_t size);
+
 /* One CCAD_STAT_* counter of the device. */
 uint64_t ccad_core_stat(ccad_core *core, uint32_t stat);
 

@@ -60,7 +60,7 @@ void Barrier::open()
     changed_.notify_all();
 }
 
-Device::Device(const ccad_config &config)
+Device::Device(const ccad_config &config) : config_(config)
 {
     ccad_host_ops ops = host.ops();
 
@@ -77,6 +77,47 @@ void Device::write(uint64_t offset, uint64_t value, unsigned size)
 {
     std::lock_guard lock(host.big_lock());
     ccad_core_write(core_, offset, value, size);
+}
+
+void Device::quiesce()
+{
+    write(CCAD_REG_CTRL, 0);
+    ccad_core_quiesce(core_);
+}
+
+std::vector<uint8_t> Device::save()
+{
+    size_t size;
+    uint8_t *state = ccad_core_save(core_, &size);
+
+    if (!state) {
+        ADD_FAILURE() << "it is not quiet";
+        return {};
+    }
+    std::vector<uint8_t> bytes(state, state + size);
+    free(state);
+    return bytes;
+}
+
+void Device::migrate()
+{
+    bool running = read(CCAD_REG_CTRL, 4) & CCAD_CTRL_ENABLE;
+    ccad_host_ops ops = host.ops();
+    ccad_core *old = core_;
+
+    quiesce();
+    {
+        std::lock_guard lock(host.big_lock());
+        std::vector<uint8_t> state = save();
+        core_ = ccad_core_new(&config_, &ops, &host);
+        EXPECT_STREQ(ccad_core_load(core_, state.data(), state.size()),
+                     nullptr);
+        host.attach(core_);
+    }
+    ccad_core_delete(old);
+    if (running) {
+        enable();
+    }
 }
 
 void Device::reset()

@@ -137,6 +137,12 @@ public:
     /* With the big lock, as a CPU of the guest. */
     void write(uint64_t offset, uint64_t value, unsigned size = 4);
     void enable() { write(CCAD_REG_CTRL, CCAD_CTRL_ENABLE); }
+    /* Stop the engines and wait until they have come back. */
+    void quiesce();
+    /* The state, while quiet. */
+    std::vector<uint8_t> save();
+    /* Save, and go on as another device, on the same host, with that state. */
+    void migrate();
     void reset();
     uint64_t stat(uint32_t stat) { return ccad_core_stat(core_, stat); }
 
@@ -147,6 +153,7 @@ public:
     FakeHost host;
 
 private:
+    const ccad_config config_;
     ccad_core *core_;
 };
 
