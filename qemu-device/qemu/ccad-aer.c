@@ -45,6 +45,14 @@ void ccad_aer_report(CcadState *s, CcadAer error)
     qemu_bh_schedule(s->aer_bh);
 }
 
+void ccad_aer_resume(CcadState *s)
+{
+    s->aer_pending &= BIT(CCAD_AER_COUNT) - 1;
+    if (s->aer_pending) {
+        qemu_bh_schedule(s->aer_bh);
+    }
+}
+
 bool ccad_aer_init(CcadState *s, Error **errp)
 {
     PCIDevice *pdev = PCI_DEVICE(s);

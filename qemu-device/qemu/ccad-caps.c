@@ -56,6 +56,10 @@ bool ccad_caps_init(CcadState *s, Error **errp)
     /* Neither execute nor privileged mode: processes read and write data. */
     pcie_pasid_init(pdev, CCAD_PASID_OFFSET, CCAD_PASID_BITS, false, false);
     pcie_pri_init(pdev, CCAD_PRI_OFFSET, s->config.page_requests, true);
+    /* What the device changes may differ when its state is loaded. */
+    pci_set_word(pdev->cmask + CCAD_PRI_OFFSET + PCI_PRI_STATUS,
+                 (uint16_t)~(PCI_PRI_STATUS_RF | PCI_PRI_STATUS_UPRGI |
+                             PCI_PRI_STATUS_STOPPED));
     ccad_dvsec_init(s);
     if (!ccad_aer_init(s, errp)) {
         pcie_cap_exit(pdev);

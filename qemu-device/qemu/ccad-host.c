@@ -188,15 +188,13 @@ void ccad_host_pri_changed(CcadState *s)
 
 /* PASIDs */
 
-static bool ccad_host_pasid_bind(void *opaque, uint32_t pasid)
+bool ccad_host_bind(CcadState *s, uint32_t pasid)
 {
-    CcadState *s = opaque;
     PCIDevice *pdev = PCI_DEVICE(s);
     CcadPasid *p;
 
-    assert(bql_locked());
-    if (!pdev->is_master || !pcie_pasid_enabled(pdev) ||
-        !pcie_ats_enabled(pdev) || ccad_pasid_in_use(s, pasid)) {
+    if (!pcie_pasid_enabled(pdev) || pasid > CCAD_PASID_MAX ||
+        ccad_pasid_in_use(s, pasid)) {
         trace_ccad_pasid_bind(pasid, false);
         return false;
     }
@@ -218,6 +216,16 @@ static bool ccad_host_pasid_bind(void *opaque, uint32_t pasid)
     return true;
 }
 
+static bool ccad_host_pasid_bind(void *opaque, uint32_t pasid)
+{
+    CcadState *s = opaque;
+    PCIDevice *pdev = PCI_DEVICE(s);
+
+    assert(bql_locked());
+    return pdev->is_master && pcie_ats_enabled(pdev) &&
+           ccad_host_bind(s, pasid);
+}
+
 static bool ccad_host_physical_allowed(void *opaque)
 {
     CcadState *s = opaque;
@@ -225,6 +233,30 @@ static bool ccad_host_physical_allowed(void *opaque)
 
     assert(bql_locked());
     return pdev->is_master && pcie_ats_enabled(pdev);
+}
+
+static int ccad_compare_pasids(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+uint32_t *ccad_host_pasids(CcadState *s, uint32_t *count)
+{
+    uint32_t *pasids;
+    GHashTableIter iter;
+    gpointer key;
+    uint32_t n = 0;
+
+    *count = g_hash_table_size(s->pasids);
+    pasids = g_new(uint32_t, *count);
+    g_hash_table_iter_init(&iter, s->pasids);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        pasids[n++] = GPOINTER_TO_UINT(key);
+    }
+    qsort(pasids, n, sizeof(*pasids), ccad_compare_pasids);
+    return pasids;
 }
 
 /* The destructor of the table's values. */

@@ -153,7 +153,8 @@ void find(Ccad *c)
 void start(Ccad *c)
 {
     *c = (Ccad) { .sid = DEVFN };
-    c->qts = ccad_qtest_start(CCAD_PROCESS);
+    c->machine = g_strdup(CCAD_PROCESS);
+    c->qts = ccad_qtest_start("%s", c->machine);
     find(c);
     set_up(c);
 }
@@ -161,11 +162,12 @@ void start(Ccad *c)
 void start_behind_port(Ccad *c, const char *options)
 {
     *c = (Ccad) { .sid = PORT_BUS << 8 };
-    c->qts = ccad_qtest_start("-global ICH9-LPC.acpi-pci-hotplug-with-bridge-"
-                              "support=off " CCAD_IOMMU CCAD_LOCAL
-                              "-device pcie-root-port,id=rp,addr=05.0,"
-                              "chassis=1,slot=1 -device ccad,id=ccad0,bus=rp,memdev=local%s",
-                              options);
+    c->machine = g_strdup_printf(
+        "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off "
+        CCAD_IOMMU CCAD_LOCAL
+        "-device pcie-root-port,id=rp,addr=05.0,chassis=1,slot=1 "
+        "-device ccad,id=ccad0,bus=rp,memdev=local%s", options);
+    c->qts = ccad_qtest_start("%s", c->machine);
     find(c);
     set_up(c);
 }
@@ -174,6 +176,7 @@ void stop(Ccad *c)
 {
     g_free(c->dev);
     g_free(c->port);
+    g_free(c->machine);
     qpci_free_pc(c->bus);
     qtest_quit(c->qts);
 }

@@ -36,6 +36,7 @@
 
 typedef struct Ccad {
     QTestState *qts;
+    char *machine;      /* its command line */
     QPCIBus *bus;
     QPCIDevice *port;   /* above the device, or NULL */
     QPCIDevice *dev;

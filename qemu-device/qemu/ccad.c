@@ -14,7 +14,6 @@
 #include "hw/pci/msix.h"
 #include "hw/pci/pci.h"
 #include "hw/pci/pcie.h"
-#include "migration/blocker.h"
 #include "migration/vmstate.h"
 #include "system/address-spaces.h"
 #include "system/memory.h"
@@ -67,6 +66,12 @@ static void ccad_vm_state_changed(void *opaque, bool running, RunState state)
         s->paused = true;
     }
     trace_ccad_vm_state_changed(running, s->paused);
+    if (!running) {
+        /* Engines may need the BQL to come back; no CPU runs meanwhile. */
+        bql_unlock();
+        ccad_core_quiesce(s->core);
+        bql_lock();
+    }
 }
 
 /* A run with failures on purpose can be repeated. */
@@ -126,19 +131,13 @@ static void ccad_realize(PCIDevice *pdev, Error **errp)
         return;
     }
 
-    error_setg(&s->migration_blocker, "ccad: the state of the engines, the "
-               "contexts and their page requests cannot be migrated yet");
-    if (migrate_add_blocker(&s->migration_blocker, errp) < 0) {
-        return;
-    }
-
     memory_region_init_io(&s->regs, OBJECT(s), &ccad_regs_ops, s, "ccad-regs",
                           ccad_bar_size(s->config.contexts));
     pci_register_bar(pdev, CCAD_BAR_REGS, PCI_BASE_ADDRESS_SPACE_MEMORY,
                      &s->regs);
 
     if (!ccad_caps_init(s, errp)) {
-        goto fail_blocker;
+        return;
     }
 
     ccad_choose_seed(s);
@@ -164,8 +163,6 @@ static void ccad_realize(PCIDevice *pdev, Error **errp)
 fail_host:
     ccad_host_exit(s);
     ccad_caps_exit(s);
-fail_blocker:
-    migrate_del_blocker(&s->migration_blocker);
 }
 
 static void ccad_exit(PCIDevice *pdev)
@@ -178,7 +175,6 @@ static void ccad_exit(PCIDevice *pdev)
     ccad_caps_exit(s);
     vmstate_unregister_ram(s->mem, DEVICE(s));
     host_memory_backend_set_mapped(s->hostmem, false);
-    migrate_del_blocker(&s->migration_blocker);
 }
 
 /* Real memory forgets; a backend that cannot give pages back is cleared. */
@@ -327,6 +323,7 @@ static void ccad_class_init(ObjectClass *klass, const void *data)
     k->class_id = CCAD_PCI_CLASS;
     k->revision = CCAD_VERSION >> 16;
     rc->phases.hold = ccad_reset_hold;
+    dc->vmsd = &ccad_vmstate;
     dc->desc = "Coherent accelerator with local memory, PASID, ATS and PRI";
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, ccad_properties);

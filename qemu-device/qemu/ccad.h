@@ -63,7 +63,12 @@ struct CcadState {
 
     VMChangeStateEntry *vmstate;
     bool paused;                /* engines stopped along with the machine */
-    Error *migration_blocker;
+
+    /* Between pre_save and post_save, or until post_load. */
+    uint8_t *saved;             /* the core's state */
+    uint32_t saved_size;
+    uint32_t *saved_pasids;     /* those in use */
+    uint32_t saved_pasid_count;
 };
 
 /* ccad-check.c: refuse what cannot work, naming the remedy. */
@@ -82,6 +87,8 @@ void ccad_aer_exit(CcadState *s);
 void ccad_aer_reset(CcadState *s);
 /* From any thread, with or without the BQL. */
 void ccad_aer_report(CcadState *s, CcadAer error);
+/* Report what was pending when the state was saved. */
+void ccad_aer_resume(CcadState *s);
 
 /* ccad-host.c */
 extern const ccad_host_ops ccad_host;
@@ -89,6 +96,10 @@ void ccad_host_init(CcadState *s);
 void ccad_host_exit(CcadState *s);
 /* Forget every PASID. */
 void ccad_host_reset(CcadState *s);
+/* The PASIDs in use, in their order; to be freed. */
+uint32_t *ccad_host_pasids(CcadState *s, uint32_t *count);
+/* Listen to what the IOMMU says of a PASID; false if it is refused. */
+bool ccad_host_bind(CcadState *s, uint32_t pasid);
 /* Stop listening to the IOMMU, whatever the contexts think. */
 void ccad_host_unbind_all(CcadState *s);
 /*
@@ -97,6 +108,9 @@ void ccad_host_unbind_all(CcadState *s);
  */
 void ccad_host_pri_changed(CcadState *s);
 void ccad_host_update_local_base(CcadState *s);
+
+/* ccad-migration.c */
+extern const VMStateDescription ccad_vmstate;
 
 /* ccad-stats.c */
 extern const char *const ccad_command_names[CCAD_COMMAND_KINDS];
