@@ -12,7 +12,7 @@ from . import accel, bench_rows, boot, core, guest, host, machine, pins, procs, 
 from .util import Fail, build_env
 
 LIMIT = 300.0
-NVME = ["-blockdev driver=null-co,node-name=null0,size=1G,read-zeroes=off",
+NVME = ["-blockdev driver=null-co,node-name=null0,size=1073741824,read-zeroes=off",
         "-device nvme,serial=ccad-bench,drive=null0"]
 _SIZES = ((4096, "4 KiB"), (65536, "64 KiB"), (2 << 20, "2 MiB"))
 _DEPTHS = (1, 16, 64)
