@@ -111,6 +111,13 @@ public:
         device.write(CCAD_REG_CTRL, 0);
     }
 
+    /* The same, but on a slow machine half a minute has to do. */
+    void run_for(const std::function<bool()> &until)
+    {
+        auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+        run([&] { return until() || std::chrono::steady_clock::now() > end; });
+    }
+
     Device device;
 
 private:
@@ -161,7 +168,7 @@ TEST_P(Fairness, OfEqualContextsIsNineTenths)
             break;
         }
     }
-    load.run([&] { return mean(load.clocks()) > time; });
+    load.run_for([&] { return mean(load.clocks()) > time; });
 
     auto clocks = load.clocks();
     double least = static_cast<double>(std::ranges::min(clocks));
@@ -182,7 +189,7 @@ TEST_P(Sharing, FollowsThePriority)
         load.add({i < 4 ? crc(far_va, far_len) : crc(near_va, near_len)},
                  i % 4);
     }
-    load.run([&] { return load.clock(0) > 2000 * slice; });
+    load.run_for([&] { return load.clock(0) > 2000 * slice; });
 
     auto clocks = load.clocks();
     auto share = [&](uint32_t i) {
