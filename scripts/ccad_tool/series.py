@@ -178,6 +178,10 @@ def check(args):
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     rows, complaints, extra = [], [], []
+    unknown = set(args.config or ()) - {c.name for c in series_matrix.MATRIX}
+    if unknown:
+        raise Fail(f"no configuration {', '.join(sorted(unknown))}",
+                   "there are: " + ", ".join(c.name for c in series_matrix.MATRIX))
     patches = trees.series(kernel.PATCHES)
     if not patches:
         raise Fail(f"{kernel.PATCHES}: no series")
@@ -210,7 +214,7 @@ def _pristine(where, source):
     base = git(repo, "rev-parse", "base").strip()
     if (where / ".git").exists() and git(where, "rev-parse", "base", check=False).strip() == base:
         git(where, "am", "--abort", check=False)
-        git(where, "reset", "-q", "--hard", "base")
+        git(where, "checkout", "-q", "-f", "-B", kgit.BRANCH, "base")
         git(where, "clean", "-q", "-fd")
         return
     shutil.rmtree(where, ignore_errors=True)

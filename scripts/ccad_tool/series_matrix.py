@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from . import kernel, procs, progress, store
 from .kgit import git
-from .util import build_env, jobs
+from .util import Fail, build_env, jobs
 
 _OFF = "# {} is not set\n"
 
@@ -35,20 +35,21 @@ OPTION = "CONFIG_COHERENT_DEVICE_MEMORY"
 MATRIX = (
     Config("option on", on=(OPTION,)),
     Config("option off", off=(OPTION,)),
-    Config("option on, all around", on=(
+    Config("all options on", on=(
         OPTION, "CONFIG_LRU_GEN", "CONFIG_PAGE_OWNER", "CONFIG_PAGE_REPORTING", "CONFIG_HIBERNATION",
-        "CONFIG_ZSWAP", "CONFIG_MEMORY_FAILURE", "CONFIG_DEBUG_VM", "CONFIG_PROVE_LOCKING",
+        "CONFIG_ZSWAP", "CONFIG_X86_MCE", "CONFIG_MEMORY_FAILURE", "CONFIG_DEBUG_VM", "CONFIG_PROVE_LOCKING",
         "CONFIG_MEMCG_V1")),
     Config("NUMA=n", off=("CONFIG_NUMA",)),
     Config("MEMORY_HOTPLUG=n", off=("CONFIG_MEMORY_HOTPLUG",),
            also_off=("CONFIG_ACPI_HOTPLUG_MEMORY", "CONFIG_MEMORY_HOTREMOVE")),
     Config("MIGRATION=n", off=("CONFIG_MIGRATION",), also_off=_NO_MIGRATION),
     Config("CPUSETS=n", off=("CONFIG_CPUSETS",), on=(OPTION,)),
-    Config("HUGETLB=n", off=("CONFIG_HUGETLBFS",), also_off=("CONFIG_CGROUP_HUGETLB",), on=(OPTION,)),
+    Config("HUGETLB=n", on=(OPTION,), off=("CONFIG_HUGETLBFS",),
+           also_off=("CONFIG_CGROUP_HUGETLB",)),
     Config("MEMCG=n", off=("CONFIG_MEMCG",), on=(OPTION,)),
-    Config("SWAP=n, THP=n, KSM=n", on=(OPTION,),
+    Config("SWAP THP KSM=n", on=(OPTION,),
            off=("CONFIG_SWAP", "CONFIG_TRANSPARENT_HUGEPAGE", "CONFIG_KSM")),
-    Config("allnoconfig", start="allnoconfig", off=("CONFIG_MMU_NOTIFIER",)),
+    Config("allnoconfig", start="allnoconfig", off=("CONFIG_NUMA",)),
     Config("32 bits", off=("CONFIG_64BIT",), on=("CONFIG_X86_32",), arch="i386"),
 )
 _NOT_OURS = ("tools/", "samples/", "Documentation/", "scripts/")
@@ -113,12 +114,15 @@ def configure(where, out, c):
     """Make out/.config; what of it is not as it has to be."""
     out.mkdir(parents=True, exist_ok=True)
     env = {"ARCH": c.arch} if c.arch else {}
+    on = c.on
+    if f"config {OPTION.removeprefix('CONFIG_')}\n" not in (where / "mm/Kconfig").read_text():
+        on = tuple(o for o in on if o != OPTION)        # an early patch of the series
     if c.start:
         kernel.make(where, out, c.start, log="check-config.log", env=env)
     else:
         more = out / "matrix.config"
         more.write_text("".join(_OFF.format(o) for o in c.off + c.also_off)
-                        + "".join(f"{o}=y\n" for o in c.on))
+                        + "".join(f"{o}=y\n" for o in on))
         guest = kernel.FRAGMENT.read_text()
         plain = out / "guest.config"
         drop = set(c.off + c.also_off + c.on)
@@ -127,7 +131,7 @@ def configure(where, out, c):
         kernel.configure(where, out, (plain, more), "check-config.log", env)
     got = kernel.wanted((out / ".config").read_text())
     return [f"{o} is {got.get(o, 'n')}" for o in c.off if got.get(o, "n") != "n"] + \
-        [f"{o} is off" for o in c.on if got.get(o, "n") == "n"]
+        [f"{o} is off" for o in on if got.get(o, "n") == "n"]
 
 
 _WARNING = re.compile(r"^(?:\.\./)*(\S+?):(\d+)(?::\d+)?: (warning|error): (.*)$")
@@ -199,9 +203,14 @@ def check_config(where, top, c, names, log, complaints, old="base"):
         (f", {rest} not)" if rest else ")")
 
 
+# Debian's sparse 0.6.4 does not know __typeof_unqual__, and make C=2 would leave it out
+_SPARSE = ("C=2", "CHECK=sparse -D__typeof_unqual__=__typeof__")
+_NO_SPARSE = "is not available or not up to date"
+
+
 def check_sparse(where, top, names, log, complaints):
     """sparse over the touched files, with everything on."""
-    c = next(x for x in MATRIX if x.name == "option on, all around")
+    c = next(x for x in MATRIX if x.name == "all options on")
     out = top / (c.arch or "x86_64")        # the host's tools need not be built for each
     wrong = configure(where, out, c)
     if wrong:
@@ -212,7 +221,12 @@ def check_sparse(where, top, names, log, complaints):
 
     def run():
         there = [o for o in objects if (where / (o[:-2] + ".c")).exists()]
-        warnings, _ = compile_objects(where, out, there, log, how=("C=2",))
+        began = pathlib.Path(log).stat().st_size if pathlib.Path(log).exists() else 0
+        warnings, _ = compile_objects(where, out, there, log, how=_SPARSE)
+        with open(log, encoding="utf-8", errors="replace") as f:
+            f.seek(began)
+            if _NO_SPARSE in f.read():
+                raise Fail("make does not take this sparse", f"see {log}")
         return [w for w in warnings if w[0] in set(names)]
     after = run()
     new = minus(after, _at(where, "base", run)) if after else []
