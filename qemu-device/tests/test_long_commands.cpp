@@ -96,12 +96,28 @@ class LongCommands : public testing::TestWithParam<Long> {
 protected:
     LongCommands()
     {
+        host.on_map = [this](uint64_t, bool) {
+            if (armed && ++accesses == 20) {
+                barrier.pass();
+            }
+        };
+        host.on_trace = [this](ccad_step step, uint32_t context, uint64_t,
+                               uint64_t, uint64_t) {
+            if (armed && step == CCAD_STEP_COMPLETE) {
+                ended.push_back(context);
+            }
+        };
         device.enable();
         for (uint64_t va : {src_va, dst_va, table_va}) {
             host.populate(pasid, va, area, false, true, huge);
         }
     }
 
+    /* Once armed, the engine is held up in the middle of the command. */
+    std::atomic<bool> armed{false};
+    std::atomic<int> accesses{0};
+    std::vector<uint32_t> ended; /* contexts, in order, since then */
+    Barrier barrier;
     Device device{one_engine()};
     FakeHost &host = device.host;
 };
@@ -119,20 +135,7 @@ TEST_P(LongCommands, AreInterruptedWithoutATrace)
     ASSERT_GT(alone.device_ns, 5 * small_config().slice_ns);
     auto output = load(host, dst_va, area);
 
-    Barrier barrier;
-    std::atomic<int> accesses{0};
-    std::vector<uint32_t> ended; /* contexts, in order */
-    host.on_map = [&](uint64_t, bool) {
-        if (++accesses == 20) {
-            barrier.pass();
-        }
-    };
-    host.on_trace = [&](ccad_step step, uint32_t context, uint64_t, uint64_t,
-                        uint64_t) {
-        if (step == CCAD_STEP_COMPLETE) {
-            ended.push_back(context);
-        }
-    };
+    armed = true;
     uint32_t index = queue.submit(desc);
     ASSERT_TRUE(barrier.reached());
     uint32_t short_one = other.submit(nop());
@@ -158,13 +161,7 @@ TEST_P(LongCommands, AreAborted)
     queue.run(desc);
     auto whole = queue.run(desc);
 
-    Barrier barrier;
-    std::atomic<int> accesses{0};
-    host.on_map = [&](uint64_t, bool) {
-        if (++accesses == 20) {
-            barrier.pass();
-        }
-    };
+    armed = true;
     uint32_t index = queue.submit(desc);
     ASSERT_TRUE(barrier.reached());
     std::thread disabler([&] { queue.disable(); });
