@@ -14,16 +14,7 @@ namespace {
 constexpr uint64_t present = 1;
 constexpr uint64_t writable_bit = 2;
 constexpr uint64_t leaf = 0x80;
-constexpr uint8_t poison = 0xdb;
 constexpr uint64_t address = 0x000ffffffffff000;
-
-/* What this thread has mapped, innermost last. */
-struct Open {
-    void *ptr;
-    uint64_t pa;
-    uint64_t len;
-};
-thread_local std::vector<Open> open_windows;
 
 constexpr unsigned shift_of(unsigned level)
 {
@@ -185,72 +176,12 @@ std::vector<std::string> FakeHost::violations()
 
 void FakeHost::enter_op(const char *name)
 {
-    if (!open_windows.empty()) {
+    if (has_open_windows()) {
         violation(std::string(name) + " with a page mapped");
     }
     if (on_op) {
         on_op(name);
     }
-}
-
-/* Physical memory */
-
-bool FakeHost::valid(uint64_t pa) const
-{
-    return pa < ram_size || (pa >= local_base && pa < local_base + local_size);
-}
-
-size_t FakeHost::page_index(uint64_t pa) const
-{
-    return (pa < ram_size ? pa : pa - local_base + ram_size) / page;
-}
-
-uint8_t *FakeHost::at(uint64_t pa)
-{
-    return memory_ + page_index(pa) * page + pa % page;
-}
-
-uint64_t FakeHost::alloc(uint64_t size, bool local)
-{
-    std::lock_guard lock(big_lock_);
-    auto &list = free_[local][size];
-    uint64_t pa;
-
-    if (!list.empty()) {
-        pa = list.back();
-        list.pop_back();
-        if (!std::all_of(at(pa), at(pa) + size,
-                         [](uint8_t byte) { return byte == poison; })) {
-            violation("a freed page was written to");
-        }
-    } else {
-        pa = (next_[local] + size - 1) & ~(size - 1);
-        next_[local] = pa + size;
-        if (next_[local] > (local ? local_base + local_size : ram_size)) {
-            throw std::bad_alloc();
-        }
-    }
-    for (uint64_t i = 0; i < size; i += page) {
-        pages_[page_index(pa + i)].freed = false;
-    }
-    std::memset(at(pa), 0, size);
-    return pa;
-}
-
-void FakeHost::free(uint64_t pa, uint64_t size)
-{
-    std::lock_guard lock(big_lock_);
-
-    for (uint64_t i = 0; i < size; i += page) {
-        PageState &state = pages_[page_index(pa + i)];
-        state.freed = true;
-        if (state.mapped) {
-            violation("a page is in use after its invalidation");
-        }
-    }
-    /* A late write would be lost in the poison, a late read races with it. */
-    std::memset(at(pa), poison, size);
-    free_[pa >= local_base][size].push_back(pa);
 }
 
 /* Page tables */
@@ -288,6 +219,7 @@ void FakeHost::map(uint32_t pasid, uint64_t va, uint64_t pa, uint64_t size,
     std::lock_guard lock(big_lock_);
     unsigned level = size == page ? 0 : size == huge ? 1 : 2;
 
+    grant(pa, size, writable);
     *entry(pasid, va, level, true) =
         pa | present | leaf | (writable ? writable_bit : 0);
 }
@@ -349,9 +281,30 @@ void FakeHost::release(uint32_t pasid, uint64_t va)
     if (!t) {
         return;
     }
-    unmap(pasid, va);
-    ccad_core_invalidate(core_, pasid, false, t->va, t->len);
+    unmap_and_invalidate(pasid, *t);
     free(t->pa, t->len);
+}
+
+void FakeHost::unmap_and_invalidate(uint32_t pasid, const ccad_translation &t)
+{
+    unmap(pasid, t.va);
+    if (revoke_early) {
+        revoke(t.pa, t.len, false);
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+    ccad_core_invalidate(core_, pasid, false, t.va, t.len);
+    revoke(t.pa, t.len, false);
+}
+
+void FakeHost::protect(uint32_t pasid, uint64_t va)
+{
+    std::lock_guard lock(big_lock_);
+
+    if (auto t = walk(pasid, va)) {
+        map(pasid, t->va, t->pa, t->len, false);
+        ccad_core_invalidate(core_, pasid, false, t->va, t->len);
+        revoke(t->pa, t->len, true);
+    }
 }
 
 void FakeHost::migrate(uint32_t pasid, uint64_t va, bool local)
@@ -362,8 +315,7 @@ void FakeHost::migrate(uint32_t pasid, uint64_t va, bool local)
     if (!t) {
         return;
     }
-    unmap(pasid, va);
-    ccad_core_invalidate(core_, pasid, false, t->va, t->len);
+    unmap_and_invalidate(pasid, *t);
     uint64_t pa = alloc(t->len, local);
     std::memcpy(at(pa), at(t->pa), t->len);
     free(t->pa, t->len);
@@ -404,6 +356,9 @@ ccad_response FakeHost::serve(uint32_t pasid, uint64_t va, bool write)
         }
         populate(pasid, va, 1, region.local, region.writable,
                  region.page_bytes);
+        if (auto t = walk(pasid, va); write && !t->write) {
+            map(pasid, t->va, t->pa, t->len);
+        }
         return CCAD_RESPONSE_SUCCESS;
     }
     return CCAD_RESPONSE_INVALID;
@@ -543,64 +498,6 @@ bool FakeHost::do_page_request(const PageRequest &request)
                                 serve(request));
     }
     return how != Serving::impossible;
-}
-
-void *FakeHost::do_map(uint64_t pa, uint64_t *len, bool write)
-{
-    if (!valid(pa) || (pa & ~(page - 1)) == unmapped_pa) {
-        return nullptr;
-    }
-    *len = std::min<uint64_t>(*len, map_limit);
-    if (uint64_t hole = unmapped_pa; hole > pa) {
-        *len = std::min(*len, hole - pa);
-    }
-    if (!valid(pa + *len - 1)) {
-        *len = page - pa % page;
-    }
-    for (size_t i = page_index(pa); i <= page_index(pa + *len - 1); i++) {
-        pages_[i].mapped++;
-        mapped_++;
-        if (pages_[i].freed) {
-            violation("a freed page is mapped");
-        }
-    }
-    open_windows.push_back({at(pa), pa, *len});
-    if (on_map) {
-        on_map(pa, write);
-    }
-    return at(pa);
-}
-
-void FakeHost::do_unmap(void *ptr)
-{
-    auto found = std::find_if(open_windows.rbegin(), open_windows.rend(),
-                              [&](const Open &o) { return o.ptr == ptr; });
-    if (found == open_windows.rend()) {
-        violation("unmap of what was not mapped");
-        return;
-    }
-    for (size_t i = page_index(found->pa);
-         i <= page_index(found->pa + found->len - 1); i++) {
-        pages_[i].mapped--;
-        mapped_--;
-    }
-    open_windows.erase(std::next(found).base());
-}
-
-bool FakeHost::do_dma_write(uint64_t addr, const void *buf, uint64_t len)
-{
-    enter_op("dma_write");
-    if (!big_lock_.held()) {
-        violation("dma_write without the big lock");
-    }
-    if (!dma_works || addr >= ram_size || len > ram_size - addr) {
-        return false;
-    }
-    if (pages_[page_index(addr)].freed) {
-        violation("dma_write to a freed page");
-    }
-    std::memcpy(at(addr), buf, len);
-    return true;
 }
 
 unsigned FakeHost::interrupts(uint32_t vector)

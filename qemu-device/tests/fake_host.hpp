@@ -80,6 +80,13 @@ public:
     void release(uint32_t pasid, uint64_t va);
     /* The same, but what was in the page goes on in another one. */
     void migrate(uint32_t pasid, uint64_t va, bool local);
+    /* Take the right to write away. */
+    void protect(uint32_t pasid, uint64_t va);
+
+    /* Whether the device may touch only what page tables have mapped. */
+    std::atomic<bool> strict{false};
+    /* A system that does not wait for its invalidations. */
+    std::atomic<bool> revoke_early{false};
 
     /* Time stands still but for this; calls the timer if it is due. */
     void advance_time(std::chrono::nanoseconds by);
@@ -159,6 +166,10 @@ private:
     void enter_op(const char *name);
     size_t page_index(uint64_t pa) const;
     bool valid(uint64_t pa) const;
+    static bool has_open_windows();
+    void grant(uint64_t pa, uint64_t size, bool writable);
+    void revoke(uint64_t pa, uint64_t size, bool only_writing);
+    void unmap_and_invalidate(uint32_t pasid, const ccad_translation &t);
     void serve_thread();
     int do_translate(uint32_t pasid, uint64_t va, uint64_t len, bool write,
                      ccad_translation *out, size_t max);
@@ -177,7 +188,10 @@ private:
 
     struct PageState {
         std::atomic<uint32_t> mapped{0};
+        std::atomic<uint32_t> written{0}; /* of those, for writing */
         std::atomic<bool> freed{false};
+        std::atomic<bool> readable{false};
+        std::atomic<bool> writable{false};
     };
     std::vector<PageState> pages_;
     std::atomic<unsigned> mapped_{0};

@@ -153,6 +153,69 @@ TEST(ResetWithBackPressure, FreesTheAllocation)
     EXPECT_EQ(a.run(crc(src_va, 8)).status, CCAD_COMP_SUCCESS);
 }
 
+/* Groups that are outstanding, in line, and about to be sent. */
+class ResetWithGroups : public testing::TestWithParam<bool> {};
+
+TEST_P(ResetWithGroups, LeavesNothingBehind)
+{
+    ccad_config config = small_config();
+    config.page_requests = 6;
+    Device device(config);
+    FakeHost &host = device.host;
+    std::vector<Queue> queues;
+    for (uint32_t i = 0; i < 4; i++) {
+        queues.emplace_back(device, i, pasid + i, 4);
+        host.add_region(pasid + i, {src_va, 8 * page});
+    }
+    for (int round = 0; round < 20; round++) {
+        device.enable();
+        host.serving(FakeHost::Serving::never);
+        for (Queue &queue : queues) {
+            queue.enable();
+            queue.submit(crc(src_va + round % 4, 8 * page - 4));
+        }
+        ASSERT_TRUE(eventually([&] { return !host.requests().empty(); }));
+        auto late = host.requests();
+        if (round % 2) { /* makes room for the next in line */
+            auto first = late.front();
+            late.erase(late.begin());
+            host.respond(first, CCAD_RESPONSE_INVALID);
+        }
+
+        if (GetParam()) {
+            device.write(CCAD_REG_CTRL, CCAD_CTRL_RESET);
+        } else {
+            device.reset();
+        }
+        ccad_page_request_info left;
+        EXPECT_EQ(ccad_core_page_requests(device.core(), &left, 1), 0);
+        EXPECT_EQ(ccad_core_atc_entries(device.core(), 0), 0);
+        EXPECT_EQ(host.mapped_pages(), 0);
+        EXPECT_THAT(host.bound(), testing::IsEmpty());
+        for (uint32_t i = 0; i < CCAD_STAT_COUNT; i++) {
+            EXPECT_EQ(device.stat(8 * i), 0) << i;
+        }
+        EXPECT_EQ(device.read(CCAD_REG_CLOCK), 0);
+        for (const auto &request : late) {
+            EXPECT_FALSE(ccad_core_page_response(
+                device.core(), request.pasid, request.prgi,
+                CCAD_RESPONSE_SUCCESS));
+        }
+        for (const auto &request : host.requests()) {
+            host.respond(request, CCAD_RESPONSE_FAILURE);
+        }
+    }
+    host.serving(FakeHost::Serving::thread);
+    device.enable();
+    for (Queue &queue : queues) {
+        queue.enable();
+        EXPECT_EQ(queue.run(crc(src_va, 8 * page)).status, CCAD_COMP_SUCCESS);
+    }
+    EXPECT_THAT(host.violations(), testing::IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, ResetWithGroups, testing::Bool());
+
 TEST_F(Reset, ManyTimesUnderLoad)
 {
     host.add_region(pasid, {src_va, 64 * page});

@@ -311,6 +311,46 @@ TEST_F(Invalidation, DoesNotWaitForAnEngineInsideTranslate)
     EXPECT_EQ(queue.wait(index).status, CCAD_COMP_SUCCESS);
 }
 
+/* Entries of 4 KiB, 2 MiB and 1 GiB beside each other. */
+TEST_F(Invalidation, OfEntriesOfEverySize)
+{
+    constexpr uint64_t giant = uint64_t{1} << 30;
+    constexpr uint64_t dst = dst_va + 3 * huge; /* not all of one set */
+    host.map(pasid, src_va, 0, giant); /* much of it is no memory */
+    host.populate(pasid, dst, huge, false, true, huge);
+    host.populate(pasid, dst + huge, page);
+    auto entries = [&](uint32_t shift) {
+        return ccad_core_atc_entries(device.core(), shift);
+    };
+    auto copies = [&] { /* from all over the giant to both of the others */
+        auto at = [](uint64_t n) { return src_va + n * 7 * huge; };
+        return queue.run(copy(at(0), dst, page)).translations +
+               queue.run(copy(at(1), dst + huge - page, 2 * page))
+                   .translations;
+    };
+    queue.run(nop());
+    uint32_t small = entries(12);
+
+    EXPECT_EQ(copies(), 3);
+    EXPECT_EQ(entries(30), 1);
+    EXPECT_EQ(entries(21), 1);
+    EXPECT_EQ(entries(12), small + 1);
+    EXPECT_EQ(copies(), 0);
+
+    invalidate(src_va + giant - page, page);
+    EXPECT_EQ(entries(30), 0);
+    EXPECT_EQ(entries(21), 1);
+    EXPECT_EQ(copies(), 1);
+    invalidate(dst + huge - page, 2 * page, pasid + 1);
+    EXPECT_EQ(copies(), 0) << "of another process";
+    invalidate(dst + huge - page, 2 * page);
+    EXPECT_EQ(entries(21), 0);
+    EXPECT_EQ(entries(12), small);
+    EXPECT_EQ(copies(), 2);
+    invalidate(0, 0, 0, true);
+    EXPECT_EQ(entries(0), 0);
+}
+
 /* A storm of them for other pages neither stops nor fails a command. */
 TEST_F(Invalidation, OfOtherPagesDoesNotHoldUpACommand)
 {
