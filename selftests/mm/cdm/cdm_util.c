@@ -415,6 +415,50 @@ int cdm_task_policy(int mode, unsigned long nodes)
 	return set_mempolicy(mode, &nodes, CDM_MAX_NODES + 1) ? -errno : 0;
 }
 
+int cdm_attr_write(int node, const char *attr, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), NODES "/node%d/cdm/%s", node, attr);
+	return cdm_write_string(path, value);
+}
+
+long cdm_attr_read(int node, const char *attr)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), NODES "/node%d/cdm/%s", node, attr);
+	return cdm_read_long(path);
+}
+
+ssize_t cdm_attr_text(int node, const char *attr, char *text, size_t len)
+{
+	char path[128];
+	ssize_t ret;
+	int fd;
+
+	snprintf(path, sizeof(path), NODES "/node%d/cdm/%s", node, attr);
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -errno;
+	ret = read(fd, text, len - 1);
+	close(fd);
+	if (ret < 0)
+		return -EIO;
+	text[ret] = 0;
+	return ret;
+}
+
+int cdm_state(int node, char *state, size_t len)
+{
+	ssize_t ret = cdm_attr_text(node, "state", state, len);
+
+	if (ret < 0)
+		return ret;
+	state[strcspn(state, "\n")] = 0;
+	return 0;
+}
+
 const char *cdm_scratch(void)
 {
 	static const char * const guesses[] = { "/scratch", "/var/tmp", "/tmp", ".", NULL };

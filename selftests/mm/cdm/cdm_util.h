@@ -81,6 +81,12 @@ int cdm_task_policy(int mode, unsigned long nodes);
 
 long cdm_read_long(const char *path);
 int cdm_write_string(const char *path, const char *value);
+/* Files of nodeN/cdm: write: 0 or -errno; read and text: -errno, or the value. */
+int cdm_attr_write(int node, const char *attr, const char *value);
+long cdm_attr_read(int node, const char *attr);
+ssize_t cdm_attr_text(int node, const char *attr, char *text, size_t len);
+int cdm_state(int node, char *state, size_t len);
+
 /* A directory on a disk to make files in: $CDM_SCRATCH, or a guess. */
 const char *cdm_scratch(void);
 

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The node is emptied and opened again, over and over, under processes that do
+ * to memory there what processes do to memory.  Not a byte may change, nobody
+ * may be killed, and each time the node has to get empty.
+ *
+ * $CDM_CYCLES: how often.  $CDM_FAULT=1 is the control: one worker spoils a
+ * byte, which has to be noticed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include <numaif.h>
+
+#include "kselftest_harness.h"
+#include "cdm_util.h"
+
+#define CYCLES		30
+#define LEN		(512 * 1024UL)
+#define PAGES		(LEN / 4096)
+#define KEEP		(4 * MB)
+#define DEADLINE_MS	"60000"
+
+/* Shared by all processes */
+struct shared {
+	atomic_int stop;
+	atomic_int broken;		/* number of the worker, from 1 */
+	char what[80];
+	atomic_ulong rounds[16];
+	atomic_ulong on_node[16];
+};
+
+struct worker {
+	struct shared *shared;
+	int index;
+	int node, ordinary;
+	unsigned long mask;
+	unsigned int seed;
+	unsigned long round;
+};
+
+static void broken(struct worker *w, const char *what)
+{
+	snprintf(w->shared->what, sizeof(w->shared->what), "%s in round %lu (%s)",
+		 what, w->round, strerror(errno));
+	w->shared->broken = w->index + 1;
+	_exit(1);
+}
+
+static void check(struct worker *w, const void *addr, size_t len, unsigned long seed,
+		  const char *what)
+{
+	if (!cdm_check_pattern(addr, len, seed))
+		broken(w, what);
+}
+
+/* Memory that asks for the node; while that is closed, by an error or not at all */
+static char *bound(struct worker *w, size_t len, bool thp)
+{
+	char *map = thp ? cdm_map_thp(len) : cdm_map(len);
+	int ret;
+
+	if (!map)
+		broken(w, "mmap");
+	ret = cdm_bind(map, len, MPOL_BIND, w->mask, 0);
+	if (ret && ret != -EBUSY && ret != -EINVAL)
+		broken(w, "mbind");
+	return map;
+}
+
+static void count(struct worker *w, const void *addr, size_t len)
+{
+	w->shared->on_node[w->index] += cdm_pages_on(addr, len, w->node);
+}
+
+/* The child reads what the parent wrote, changes its copy, and so does the parent */
+static void work_fork(struct worker *w)
+{
+	char *map = bound(w, LEN, false);
+	int status;
+	pid_t pid;
+
+	cdm_write_pattern(map, LEN, w->round);
+	count(w, map, LEN);
+	pid = fork();
+	if (!pid) {
+		check(w, map, LEN, w->round, "child");
+		cdm_write_pattern(map, LEN / 2, ~w->round);
+		check(w, map, LEN / 2, ~w->round, "child's copy");
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		broken(w, "fork");
+	check(w, map, LEN, w->round, "parent");
+	munmap(map, LEN);
+}
+
+static void work_mremap(struct worker *w)
+{
+	char *map = bound(w, LEN, false), *new;
+
+	cdm_write_pattern(map, LEN, w->round);
+	count(w, map, LEN);
+	new = mmap(NULL, 2 * LEN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (new == MAP_FAILED)
+		broken(w, "mmap");
+	map = mremap(map, LEN, 2 * LEN, MREMAP_MAYMOVE | MREMAP_FIXED, new);
+	if (map == MAP_FAILED)
+		broken(w, "mremap");
+	check(w, map, LEN, w->round, "mremap");
+	munmap(map + LEN / 2, LEN / 2);
+	check(w, map, LEN / 2, w->round, "munmap");
+	munmap(map, LEN / 2);
+	munmap(map + LEN, LEN);
+}
+
+static void work_mlock(struct worker *w)
+{
+	char *map = bound(w, LEN, false);
+
+	if (mlock(map, LEN))
+		broken(w, "mlock");
+	cdm_write_pattern(map, LEN, w->round);
+	count(w, map, LEN);
+	usleep(rand_r(&w->seed) % 3000);
+	check(w, map, LEN, w->round, "mlock");
+	munlock(map, LEN);
+	check(w, map, LEN, w->round, "munlock");
+	munmap(map, LEN);
+}
+
+/* Pages that are pinned for a while, as for I/O */
+static void work_pin(struct worker *w)
+{
+	struct iovec iov = { .iov_len = 8 * 4096 };
+	static char copy[8 * 4096];
+	char *map = bound(w, LEN, false);
+	size_t done = 0;
+	ssize_t ret;
+	int fd[2];
+
+	if (pipe(fd))
+		broken(w, "pipe");
+	cdm_write_pattern(map, LEN, w->round);
+	count(w, map, LEN);
+	iov.iov_base = map;
+	if (vmsplice(fd[1], &iov, 1, 0) != (ssize_t)iov.iov_len)
+		broken(w, "vmsplice");
+	usleep(rand_r(&w->seed) % 5000);
+	while (done < sizeof(copy)) {
+		ret = read(fd[0], copy + done, sizeof(copy) - done);
+		if (ret <= 0)
+			broken(w, "read");
+		done += ret;
+	}
+	check(w, copy, sizeof(copy), w->round, "what was read of pinned pages");
+	check(w, map, LEN, w->round, "pinned");
+	close(fd[0]);
+	close(fd[1]);
+	munmap(map, LEN);
+}
+
+static void work_move(struct worker *w)
+{
+	static void *pages[PAGES];
+	static int nodes[PAGES], status[PAGES];
+	char *map = cdm_map(LEN);
+	size_t i;
+	int way;
+
+	cdm_write_pattern(map, LEN, w->round);
+	for (way = 0; way < 2; way++) {
+		for (i = 0; i < PAGES; i++) {
+			pages[i] = map + i * 4096;
+			nodes[i] = way ? w->ordinary : w->node;
+		}
+		/* cpusets learn of nodes that come and go a bit later: EACCES */
+		if (move_pages(0, PAGES, pages, nodes, status, MPOL_MF_MOVE) < 0 &&
+		    errno != EBUSY && errno != ENODEV && errno != EACCES)
+			broken(w, "move_pages");
+		if (!way)
+			count(w, map, LEN);
+		check(w, map, LEN, w->round, "moved");
+	}
+	munmap(map, LEN);
+}
+
+static void work_shmem(struct worker *w)
+{
+	int fd = memfd_create("stress", 0);
+	char *one, *two;
+	int ret;
+
+	if (fd < 0 || ftruncate(fd, LEN))
+		broken(w, "memfd");
+	one = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	two = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (one == MAP_FAILED || two == MAP_FAILED)
+		broken(w, "mmap of a memfd");
+	ret = cdm_bind(one, LEN, MPOL_BIND, w->mask, 0);
+	if (ret && ret != -EBUSY && ret != -EINVAL)
+		broken(w, "mbind of a memfd");
+	cdm_write_pattern(one, LEN, w->round);
+	count(w, one, LEN);
+	check(w, two, LEN, w->round, "shmem");
+	munmap(one, LEN);
+	check(w, two, LEN, w->round, "shmem");
+	munmap(two, LEN);
+	close(fd);
+}
+
+static void work_thp(struct worker *w)
+{
+	char *map = bound(w, 2 * MB, true);
+
+	cdm_write_pattern(map, 2 * MB, w->round);
+	count(w, map, 2 * MB);
+	if (w->round & 1)	/* split */
+		munmap(map + MB, 4096);
+	check(w, map, MB, w->round, "thp");
+	munmap(map, 2 * MB);
+}
+
+/* Memory that stays, and is written to all the time */
+static void work_keep(struct worker *w)
+{
+	static unsigned long *counters;
+	static unsigned long expected;
+	size_t i;
+
+	if (!counters)
+		counters = (unsigned long *)bound(w, KEEP, false);
+	for (i = 0; i < KEEP / 4096; i++) {
+		if (counters[i * 512] != expected || counters[i * 512 + 511] != expected)
+			broken(w, "counters");
+		counters[i * 512]++;
+		counters[i * 512 + 511]++;
+	}
+	/* It has been moved away, so ask for it to come back */
+	if (expected++ % 2 == 0)
+		cdm_bind(counters, KEEP, MPOL_BIND, w->mask, MPOL_MF_MOVE);
+	count(w, counters, KEEP);
+	if (getenv("CDM_FAULT") && expected == 20)
+		counters[0]++;
+}
+
+static void (*const works[])(struct worker *) = {
+	work_fork, work_mremap, work_mlock, work_pin, work_move, work_shmem, work_thp, work_keep,
+};
+
+#define WORKERS	((int)ARRAY_SIZE(works))
+
+static void worker_main(struct worker *w)
+{
+	while (!w->shared->stop) {
+		works[w->index](w);
+		w->round++;
+		w->shared->rounds[w->index]++;
+	}
+	_exit(0);
+}
+
+FIXTURE(stress)
+{
+	int node, ordinary;
+	struct shared *shared;
+	pid_t pids[WORKERS];
+};
+
+FIXTURE_SETUP(stress)
+{
+	self->node = cdm_node();
+	self->ordinary = cdm_ordinary_node();
+	if (geteuid())
+		SKIP(return, "needs root");
+	if (self->node < 0)
+		SKIP(return, "no node of coherent device memory");
+	self->shared = mmap(NULL, sizeof(*self->shared), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->shared);
+	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "online"));
+	ASSERT_EQ(0, cdm_attr_write(self->node, "drain_timeout_ms", DEADLINE_MS));
+}
+
+FIXTURE_TEARDOWN(stress)
+{
+	int i;
+
+	for (i = 0; i < WORKERS; i++)
+		if (self->pids[i] > 0) {
+			kill(self->pids[i], SIGKILL);
+			waitpid(self->pids[i], NULL, 0);
+		}
+	cdm_attr_write(self->node, "state", "online");
+}
+
+TEST_F_TIMEOUT(stress, cycles, 7200)
+{
+	int cycles = getenv("CDM_CYCLES") ? atoi(getenv("CDM_CYCLES")) : CYCLES;
+	unsigned long moved = 0, us = 0, rounds, used;
+	int i, cycle, status, offlines = 0;
+	char text[4096];
+
+	for (i = 0; i < WORKERS; i++) {
+		struct worker w = {
+			.shared = self->shared, .index = i, .node = self->node,
+			.ordinary = self->ordinary, .mask = 1UL << self->node, .seed = i,
+		};
+
+		self->pids[i] = fork();
+		if (!self->pids[i])
+			worker_main(&w);
+		ASSERT_LT(0, self->pids[i]);
+	}
+
+	for (cycle = 0; cycle < cycles && !self->shared->broken; cycle++) {
+		bool offline = cycle % 8 == 7;
+		int ret;
+
+		/* Let them settle on the node, sometimes hardly */
+		usleep(cycle % 3 ? 100000 : 1000);
+		ret = cdm_attr_write(self->node, "state", offline ? "offline" : "empty");
+		if (ret)
+			cdm_attr_text(self->node, "drain_left_pages", text, sizeof(text));
+		ASSERT_EQ(0, ret) TH_LOG("cycle %d, left: %s", cycle, text);
+		moved += cdm_attr_read(self->node, "drain_moved");
+		us += cdm_attr_read(self->node, "drain_us");
+		offlines += offline;
+		if (!offline)
+			EXPECT_EQ(0, cdm_used_pages(self->node)) TH_LOG("cycle %d", cycle);
+		/* Now and then stay empty for a while */
+		if (cycle % 4 == 0) {
+			usleep(50000);
+			EXPECT_EQ(0, cdm_used_pages(self->node)) TH_LOG("cycle %d", cycle);
+		}
+		ASSERT_EQ(0, cdm_attr_write(self->node, "state", "online"))
+			TH_LOG("cycle %d", cycle);
+	}
+
+	/* Whoever still works has to end by itself */
+	self->shared->stop = 1;
+	for (i = 0, rounds = 0, used = 0; i < WORKERS; i++) {
+		ASSERT_EQ(self->pids[i], waitpid(self->pids[i], &status, 0));
+		self->pids[i] = 0;
+		EXPECT_EQ(0, status) TH_LOG("worker %d", i);
+		EXPECT_LT(0, self->shared->rounds[i]) TH_LOG("worker %d", i);
+		EXPECT_LT(0, self->shared->on_node[i]) TH_LOG("worker %d never got there", i);
+		rounds += self->shared->rounds[i];
+		used += self->shared->on_node[i];
+	}
+	EXPECT_EQ(0, self->shared->broken) TH_LOG("worker %d: %s", self->shared->broken - 1,
+						  self->shared->what);
+	EXPECT_LT(0, moved);
+	TH_LOG("%d cycles (%d offline), %lu pages moved in %lu ms, %lu rounds, %lu pages seen",
+	       cycle, offlines, moved, us / 1000, rounds, used);
+
+	/* Nothing is left behind */
+	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "empty"));
+	EXPECT_EQ(0, cdm_used_pages(self->node));
+}
+
+TEST_HARNESS_MAIN
