@@ -79,7 +79,6 @@ public:
     void clear(uint32_t pasid);
     void clear_all();
 
-    uint32_t granule_shift() const { return shift_; }
     /* While nobody counts; loading takes the place of what there was. */
     template <typename Archive> void transfer(Archive &a)
     {

@@ -124,8 +124,11 @@ static void check(struct __test_metadata *_metadata, struct _test_data_isolation
 		TH_LOG("%s: %s", kind->name, strerror(filled < 0 ? -filled : 0));
 
 	if (self->control) {
-		/* What kswapd does not make room for in time; a leak is one page */
-		EXPECT_GE((after.used - before.used) * 4096, (long)(len / 16))
+		/*
+		 * What kswapd does not make room for in time, which depends on
+		 * the machine; a leak would be a single page.
+		 */
+		EXPECT_GE((after.used - before.used) * 4096, (long)(len / 64))
 			TH_LOG("%s do not come to an ordinary node: the test could not see a leak",
 			       kind->name);
 		return;
