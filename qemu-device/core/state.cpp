@@ -151,9 +151,9 @@ bool Core::sound(const Context &c) const
     return c.state <= CCAD_CTX_ERROR && c.cause <= CCAD_CAUSE_TIMEOUT &&
            (c.state != CCAD_CTX_ENABLED || c.bound) &&
            (c.state == CCAD_CTX_ENABLED || place == Place::idle) &&
+           (!c.bound || latchable(run.config())) &&
            (c.state != CCAD_CTX_ENABLED ||
             run.tail() - run.head() <= uint32_t{1} << run.config().shift) &&
-           (!c.bound || latchable(run.config())) &&
            (!(waits || c.reply || c.granted) || run.asks()) &&
            (!waits || !c.reply);
 }
