@@ -80,7 +80,7 @@ public:
         a.require(latched_.ring_shift <= CCAD_RING_SHIFT_MAX &&
                   latched_.granule_shift <= CCAD_GRANULE_SHIFT_MAX &&
                   (!on_ || latchable(latched_)));
-        a.require(head_ - tail_ <= entries());
+        a.require(a.good() && head_ - tail_ <= entries());
         size_t n = a.length(queue_.size(),
                             a.good() ? entries() - (head_ - tail_) : 0);
         if constexpr (Archive::loading) {
