@@ -88,6 +88,23 @@ static int take(int node, size_t len)
 	return mlock(ballast, len) ? -errno : 0;
 }
 
+/*
+ * Free memory of @node in kB, once it has stopped growing: page tables and
+ * slab of processes that are gone come back after a grace period only.
+ */
+static long settled_free(int node)
+{
+	long before, kb = cdm_node_value(node, "meminfo", "MemFree");
+	int tries = 100;
+
+	do {
+		before = kb;
+		usleep(100000);
+		kb = cdm_node_value(node, "meminfo", "MemFree");
+	} while (kb > before + 1024 && --tries);
+	return kb;
+}
+
 int pressure_build(size_t room)
 {
 	int node = cdm_ordinary_node(), ret;
@@ -100,7 +117,7 @@ int pressure_build(size_t room)
 	ret = cdm_write_string("/proc/sys/vm/drop_caches", "3");
 	if (ret)
 		return ret;
-	kb = cdm_node_value(node, "meminfo", "MemFree");
+	kb = settled_free(node);
 	if (kb < 0)
 		return -EIO;
 	free = (size_t)kb << 10;
