@@ -95,11 +95,11 @@ static int take(int node, size_t len)
 static long settled_free(int node)
 {
 	long before, kb = cdm_node_value(node, "meminfo", "MemFree");
-	int tries = 100;
+	int tries = 50;
 
 	do {
 		before = kb;
-		usleep(100000);
+		usleep(200000);
 		kb = cdm_node_value(node, "meminfo", "MemFree");
 	} while (kb > before + 1024 && --tries);
 	return kb;
