@@ -86,6 +86,25 @@ protected:
     ~Operands() = default;
 };
 
+/* A window of a step; if it could not be opened, why has been noted. */
+class OperandWindow {
+public:
+    OperandWindow(Operands &operands, Operand operand, uint64_t va,
+                  uint64_t len, bool write)
+        : window_(operands.open(operand, va, len, write))
+    {
+        if (!*this) {
+            operands.blocked(window_, operand, va, len, write);
+        }
+    }
+
+    explicit operator bool() const { return window_.state() == Opened::ok; }
+    Window *operator->() { return &window_; }
+
+private:
+    Window window_;
+};
+
 enum class Stepped : uint8_t {
     more,    /* call again */
     ended,   /* command.value is the result */

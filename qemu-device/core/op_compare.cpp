@@ -42,24 +42,22 @@ Stepped step(Command &command, Operands &operands)
     }
 
     uint64_t src_va = desc.src + command.done;
-    Window src = operands.open(Operand::src, src_va, left, false);
-    if (src.state() != Opened::ok) {
-        operands.blocked(src, Operand::src, src_va, left, false);
+    OperandWindow src(operands, Operand::src, src_va, left, false);
+    if (!src) {
         return Stepped::blocked;
     }
 
     uint64_t dst_va = desc.dst + command.done;
-    Window dst = operands.open(Operand::dst, dst_va, left, false);
-    if (dst.state() != Opened::ok) {
-        operands.blocked(dst, Operand::dst, dst_va, left, false);
+    OperandWindow dst(operands, Operand::dst, dst_va, left, false);
+    if (!dst) {
         return Stepped::blocked;
     }
 
-    uint64_t bytes = std::min(src.size(), dst.size());
-    uint64_t equal = equal_bytes(src.data(), dst.data(), bytes);
+    uint64_t bytes = std::min(src->size(), dst->size());
+    uint64_t equal = equal_bytes(src->data(), dst->data(), bytes);
     uint64_t looked_at = std::min(equal + 1, bytes);
-    src.use(looked_at);
-    dst.use(looked_at);
+    src->use(looked_at);
+    dst->use(looked_at);
     command.done += equal;
     command.value = command.done;
     return equal < bytes || !command.left() ? Stepped::ended : Stepped::more;

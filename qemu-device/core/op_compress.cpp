@@ -151,15 +151,14 @@ Stepped code(Command &command, Operands &operands, const Input &input,
 
     if (room) {
         uint64_t va = desc.dst + command.value;
-        Window dst = operands.open(Operand::dst, va, room, true);
-        if (dst.state() != Opened::ok) {
-            operands.blocked(dst, Operand::dst, va, room, true);
+        OperandWindow dst(operands, Operand::dst, va, room, true);
+        if (!dst) {
             return Stepped::blocked;
         }
-        coded = command.codec->code(input.data, input.size, dst.data(),
-                                    std::min(dst.size(), max_output));
+        coded = command.codec->code(input.data, input.size, dst->data(),
+                                    std::min(dst->size(), max_output));
         if (coded.produced) {
-            dst.use(coded.produced);
+            dst->use(coded.produced);
         }
         command.value += coded.produced;
     } else {
@@ -199,16 +198,14 @@ Stepped step(Command &command, Operands &operands)
     }
 
     uint64_t va = command.desc.src + command.done;
-    Window src = operands.open(Operand::src, va, left, false);
-    if (src.state() != Opened::ok) {
-        operands.blocked(src, Operand::src, va, left, false);
+    OperandWindow src(operands, Operand::src, va, left, false);
+    if (!src) {
         return Stepped::blocked;
     }
-    stepped = code(command, operands,
-                   {src.data(), std::min(src.size(), max_input(command.desc))},
-                   consumed);
+    uint64_t size = std::min(src->size(), max_input(command.desc));
+    stepped = code(command, operands, {src->data(), size}, consumed);
     if (consumed) {
-        src.use(consumed);
+        src->use(consumed);
         command.done += consumed;
     }
     return stepped;

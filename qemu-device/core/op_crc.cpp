@@ -31,17 +31,16 @@ Stepped step(Command &command, Operands &operands)
     }
 
     uint64_t va = command.desc.src + command.done;
-    Window src = operands.open(Operand::src, va, left, false);
-    if (src.state() != Opened::ok) {
-        operands.blocked(src, Operand::src, va, left, false);
+    OperandWindow src(operands, Operand::src, va, left, false);
+    if (!src) {
         return Stepped::blocked;
     }
 
     static_assert(max_access <= INT32_MAX);
-    command.value = ~crc32_iscsi(src.data(), static_cast<int>(src.size()),
+    command.value = ~crc32_iscsi(src->data(), static_cast<int>(src->size()),
                                  ~static_cast<uint32_t>(command.value));
-    src.use(src.size());
-    command.done += src.size();
+    src->use(src->size());
+    command.done += src->size();
     return command.left() ? Stepped::more : Stepped::ended;
 }
 

@@ -65,15 +65,14 @@ Stepped copy_elements(Command &command, Operands &operands,
 
     uint64_t dst_va = desc.dst + command.value * shape.element + copied;
     uint64_t dst_left = command.left() / shape.index * shape.element - copied;
-    Window dst = operands.open(Operand::dst, dst_va, dst_left, true);
-    if (dst.state() != Opened::ok) {
-        operands.blocked(dst, Operand::dst, dst_va, dst_left, true);
+    OperandWindow dst(operands, Operand::dst, dst_va, dst_left, true);
+    if (!dst) {
         return Stepped::blocked;
     }
 
     Stepped stepped = Stepped::more;
     uint64_t written = 0;
-    for (uint64_t i = 0; i < count && written < dst.size();) {
+    for (uint64_t i = 0; i < count && written < dst->size();) {
         uint64_t index = load_index(indices + i * shape.index, shape);
         uint64_t va = desc.arg + (index << shape.shift);
         if (index > UINT64_MAX >> shape.shift || va < desc.arg ||
@@ -84,17 +83,16 @@ Stepped copy_elements(Command &command, Operands &operands,
         }
 
         uint64_t left = shape.element - copied;
-        Window table =
-            operands.open(Operand::table, va + copied, left, false);
-        if (table.state() != Opened::ok) {
-            operands.blocked(table, Operand::table, va + copied, left, false);
+        OperandWindow table(operands, Operand::table, va + copied, left,
+                            false);
+        if (!table) {
             stepped = Stepped::blocked;
             break;
         }
-        uint64_t bytes = std::min(table.size(), dst.size() - written);
+        uint64_t bytes = std::min(table->size(), dst->size() - written);
         /* The table may overlap what is written. */
-        std::memmove(dst.data() + written, table.data(), bytes);
-        table.use(bytes);
+        std::memmove(dst->data() + written, table->data(), bytes);
+        table->use(bytes);
         written += bytes;
         copied += bytes;
         if (copied == shape.element) {
@@ -105,7 +103,7 @@ Stepped copy_elements(Command &command, Operands &operands,
         }
     }
     if (written) {
-        dst.use(written);
+        dst->use(written);
     }
     return stepped;
 }
@@ -132,20 +130,19 @@ Stepped step(Command &command, Operands &operands)
 
     uint64_t va = command.desc.src + command.done + progress.have;
     left -= progress.have;
-    Window src = operands.open(Operand::src, va, left, false);
-    if (src.state() != Opened::ok) {
-        operands.blocked(src, Operand::src, va, left, false);
+    OperandWindow src(operands, Operand::src, va, left, false);
+    if (!src) {
         return Stepped::blocked;
     }
     /* An index that lies in two windows. */
-    if (progress.have || src.size() < shape.index) {
-        src.use(progress.take(src.data(), src.size(), shape.index));
+    if (progress.have || src->size() < shape.index) {
+        src->use(progress.take(src->data(), src->size(), shape.index));
         return Stepped::more;
     }
-    stepped = copy_elements(command, operands, src.data(),
-                            std::min(src.size() / shape.index, batch));
+    stepped = copy_elements(command, operands, src->data(),
+                            std::min(src->size() / shape.index, batch));
     if (command.done != before) {
-        src.use(command.done - before);
+        src->use(command.done - before);
     }
     return stepped;
 }

@@ -57,24 +57,23 @@ bool read_item(Command &command, Operands &operands, uint64_t va,
     while (progress.have < size) {
         uint64_t at = va + progress.have;
         uint64_t left = size - progress.have;
-        Window window = operands.open(Operand::src, at, left, false);
+        OperandWindow window(operands, Operand::src, at, left, false);
 
-        if (window.state() != Opened::ok) {
-            operands.blocked(window, Operand::src, at, left, false);
+        if (!window) {
             return false;
         }
-        if (window.size() == pointer_size &&
-            reinterpret_cast<uintptr_t>(window.data()) % pointer_size == 0) {
+        if (window->size() == pointer_size &&
+            reinterpret_cast<uintptr_t>(window->data()) % pointer_size == 0) {
             /* CPUs may change the list: never half a pointer. */
             uint64_t word = __atomic_load_n(
-                reinterpret_cast<const uint64_t *>(window.data()),
+                reinterpret_cast<const uint64_t *>(window->data()),
                 __ATOMIC_ACQUIRE);
             std::memcpy(progress.bytes, &word, sizeof(word));
             progress.have = pointer_size;
         } else {
-            progress.take(window.data(), window.size(), size);
+            progress.take(window->data(), window->size(), size);
         }
-        window.use(window.size());
+        window->use(window->size());
     }
     return true;
 }

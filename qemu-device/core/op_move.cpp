@@ -28,24 +28,22 @@ Stepped step_copy(Command &command, Operands &operands)
     }
 
     uint64_t src_va = desc.src + command.done;
-    Window src = operands.open(Operand::src, src_va, left, false);
-    if (src.state() != Opened::ok) {
-        operands.blocked(src, Operand::src, src_va, left, false);
+    OperandWindow src(operands, Operand::src, src_va, left, false);
+    if (!src) {
         return Stepped::blocked;
     }
 
     uint64_t dst_va = desc.dst + command.done;
-    Window dst = operands.open(Operand::dst, dst_va, left, true);
-    if (dst.state() != Opened::ok) {
-        operands.blocked(dst, Operand::dst, dst_va, left, true);
+    OperandWindow dst(operands, Operand::dst, dst_va, left, true);
+    if (!dst) {
         return Stepped::blocked;
     }
 
     /* Two addresses may be one page: memmove. */
-    uint64_t bytes = std::min(src.size(), dst.size());
-    std::memmove(dst.data(), src.data(), bytes);
-    src.use(bytes);
-    dst.use(bytes);
+    uint64_t bytes = std::min(src->size(), dst->size());
+    std::memmove(dst->data(), src->data(), bytes);
+    src->use(bytes);
+    dst->use(bytes);
     command.done += bytes;
     return command.left() ? Stepped::more : Stepped::ended;
 }
@@ -79,15 +77,14 @@ Stepped step_fill(Command &command, Operands &operands)
     }
 
     uint64_t va = command.desc.dst + command.done;
-    Window dst = operands.open(Operand::dst, va, left, true);
-    if (dst.state() != Opened::ok) {
-        operands.blocked(dst, Operand::dst, va, left, true);
+    OperandWindow dst(operands, Operand::dst, va, left, true);
+    if (!dst) {
         return Stepped::blocked;
     }
 
-    fill(dst.data(), dst.size(), command.desc.arg, command.done % 8);
-    dst.use(dst.size());
-    command.done += dst.size();
+    fill(dst->data(), dst->size(), command.desc.arg, command.done % 8);
+    dst->use(dst->size());
+    command.done += dst->size();
     return command.left() ? Stepped::more : Stepped::ended;
 }
 

@@ -53,24 +53,22 @@ Stepped step(Command &command, Operands &operands)
 
     uint64_t src_pa = progress.page.src + progress.copied;
     uint64_t page_left = size - progress.copied;
-    Window src = operands.open(Operand::table, src_pa, page_left, false);
-    if (src.state() != Opened::ok) {
-        operands.blocked(src, Operand::table, src_pa, page_left, false);
+    OperandWindow src(operands, Operand::table, src_pa, page_left, false);
+    if (!src) {
         return Stepped::blocked;
     }
 
     uint64_t dst_pa = progress.page.dst + progress.copied;
-    Window dst = operands.open(Operand::dst, dst_pa, page_left, true);
-    if (dst.state() != Opened::ok) {
-        operands.blocked(dst, Operand::dst, dst_pa, page_left, true);
+    OperandWindow dst(operands, Operand::dst, dst_pa, page_left, true);
+    if (!dst) {
         return Stepped::blocked;
     }
 
     /* A page may be copied onto itself. */
-    uint64_t bytes = std::min(src.size(), dst.size());
-    std::memmove(dst.data(), src.data(), bytes);
-    src.use(bytes);
-    dst.use(bytes);
+    uint64_t bytes = std::min(src->size(), dst->size());
+    std::memmove(dst->data(), src->data(), bytes);
+    src->use(bytes);
+    dst->use(bytes);
     progress.copied += bytes;
     if (progress.copied == size) {
         progress.copied = 0;

@@ -36,18 +36,17 @@ Stepped step(Command &command, Operands &operands)
     }
 
     uint64_t va = command.desc.src + command.done;
-    Window src = operands.open(Operand::src, va, left, false);
-    if (src.state() != Opened::ok) {
-        operands.blocked(src, Operand::src, va, left, false);
+    OperandWindow src(operands, Operand::src, va, left, false);
+    if (!src) {
         return Stepped::blocked;
     }
 
-    const uint8_t *data = src.data();
-    uint64_t bytes = src.size();
+    const uint8_t *data = src->data();
+    uint64_t bytes = src->size();
     /* The rest of an element that began in the window before. */
     if (command.progress.have) {
         bytes -= command.progress.take(data, bytes, reduction.element);
-        data += src.size() - bytes;
+        data += src->size() - bytes;
         if (command.progress.have == reduction.element) {
             command.value =
                 reduction.fold(command.value, command.progress.bytes, 1);
@@ -59,8 +58,8 @@ Stepped step(Command &command, Operands &operands)
     command.progress.take(data + whole * reduction.element,
                           bytes % reduction.element, reduction.element);
 
-    src.use(src.size());
-    command.done += src.size();
+    src->use(src->size());
+    command.done += src->size();
     return command.left() ? Stepped::more : Stepped::ended;
 }
 
