@@ -320,17 +320,6 @@ bool Run::half_written()
     return false;
 }
 
-/* Granules reached the threshold in the step that has just been made. */
-void Run::post_counters()
-{
-    for (ccad_counter_record &record : due_) {
-        record.clock = position();
-    }
-    env_.counters.post(due_);
-    due_.clear();
-    reports_.counters = true;
-}
-
 void Run::translated(
     uint64_t generation,
     std::optional<std::span<const ccad_translation>> answer)
@@ -557,66 +546,6 @@ bool Run::write_last_record()
     Window window = open(Operand::completion, command_.desc.completion,
                          sizeof(ccad_completion), true);
     return write_record(window);
-}
-
-Meter &Run::meter_of(Operand operand)
-{
-    return of_command(operand) ? command_.meter : overhead_;
-}
-
-/* Put on the clock what an access to the operand has cost. */
-void Run::charge(Operand operand)
-{
-    bool of_command = ccad::of_command(operand);
-    Charge &charged = of_command ? command_.charged : overhead_charged_;
-    Charge sum = ccad::charge(env_.cost, meter_of(operand));
-    Charge news = sum - charged;
-    uint64_t ns = news.total();
-    uint64_t waited = 0;
-
-    if (timeline_) {
-        waited = timeline_->transfer(position(), news);
-        command_.waited += of_command ? waited : 0;
-    }
-    charged = sum;
-    clock_.store(clock() + waited + ns, std::memory_order_relaxed);
-}
-
-/* It has ended: the meters begin anew for the next one. */
-void Run::count_command()
-{
-    charge(Operand::completion);
-    deadline_.store(UINT64_MAX, std::memory_order_relaxed);
-    env_.host.trace(CCAD_STEP_COMPLETE, number_, command_.desc.tag,
-                    command_.status, operands_ns());
-    stats_.count_command(command_.desc.opcode);
-    stats_.add(CCAD_STAT_ERRORS, command_.status != CCAD_COMP_SUCCESS);
-    publish();
-    command_.meter = {};
-    command_.charged = {};
-    overhead_ = {};
-    overhead_charged_ = {};
-    published_ = {};
-    published_ns_ = 0;
-}
-
-void Run::publish()
-{
-    Meter sum = command_.meter + overhead_;
-    Meter news = sum - published_;
-    uint64_t ns = command_.charged.total() + overhead_charged_.total();
-
-    stats_.add(CCAD_STAT_READ_LOCAL, news.local.read);
-    stats_.add(CCAD_STAT_READ_SYSTEM, news.system.read);
-    stats_.add(CCAD_STAT_WRITE_LOCAL, news.local.written);
-    stats_.add(CCAD_STAT_WRITE_SYSTEM, news.system.written);
-    stats_.add(CCAD_STAT_ATC_HITS, news.atc_hits);
-    stats_.add(CCAD_STAT_TRANSLATIONS, news.translations);
-    stats_.add(CCAD_STAT_PAGE_REQUESTS, news.page_requests);
-    stats_.add(CCAD_STAT_PAGE_FAILURES, news.page_failures);
-    stats_.add(CCAD_STAT_DEVICE_NS, ns - published_ns_);
-    published_ = sum;
-    published_ns_ = ns;
 }
 
 } // namespace ccad
