@@ -41,10 +41,8 @@ std::optional<Translation> Atc::lookup(uint32_t pasid, uint64_t va,
 {
     std::lock_guard lock(mutex_);
 
-    for (unsigned shift = 12; shift < sizes_.size(); shift++) {
-        if (!sizes_[shift]) {
-            continue;
-        }
+    for (uint64_t left = in_use_; left; left &= left - 1) {
+        auto shift = static_cast<unsigned>(std::countr_zero(left));
         Line *set = set_of(pasid, va, shift);
         for (Line *line = set; line < set + ways_; line++) {
             if (line->shift == shift && line->pasid == pasid &&
@@ -80,7 +78,7 @@ bool Atc::insert(uint64_t generation, uint32_t pasid, const Translation &entry)
     }
     drop(*victim);
     *victim = {entry, ++clock_, pasid, static_cast<uint8_t>(shift)};
-    sizes_[shift]++;
+    enter(shift);
     return true;
 }
 
@@ -141,10 +139,18 @@ uint32_t Atc::entries_locked() const
     return std::accumulate(sizes_.begin(), sizes_.end(), uint32_t{0});
 }
 
+void Atc::enter(unsigned shift)
+{
+    sizes_[shift]++;
+    in_use_ |= uint64_t{1} << shift;
+}
+
 void Atc::drop(Line &line)
 {
     if (line.shift) {
-        sizes_[line.shift]--;
+        if (!--sizes_[line.shift]) {
+            in_use_ &= ~(uint64_t{1} << line.shift);
+        }
         line.shift = 0;
     }
 }
@@ -154,20 +160,15 @@ uint64_t Atc::probes(const Record &what) const
 {
     uint64_t lines = 0;
 
-    for (unsigned shift = 12; shift < sizes_.size(); shift++) {
-        if (sizes_[shift]) {
-            lines += ((what.last >> shift) - (what.first >> shift) + 1) * ways_;
-        }
-    }
+    each_size([&](unsigned shift) {
+        lines += ((what.last >> shift) - (what.first >> shift) + 1) * ways_;
+    });
     return lines;
 }
 
 void Atc::probe(const Record &what)
 {
-    for (unsigned shift = 12; shift < sizes_.size(); shift++) {
-        if (!sizes_[shift]) {
-            continue;
-        }
+    each_size([&](unsigned shift) {
         uint64_t end = what.last >> shift;
         for (uint64_t page = what.first >> shift; page <= end; page++) {
             Line *set = set_of(what.pasid, page << shift, shift);
@@ -178,11 +179,14 @@ void Atc::probe(const Record &what)
                 }
             }
         }
-    }
+    });
 }
 
 void Atc::sweep(const Record &what)
 {
+    if (!in_use_) {
+        return;
+    }
     for (Line &line : lines_) {
         if (line.shift &&
             what.hits(line.pasid, line.entry.first, line.entry.last)) {

@@ -130,12 +130,19 @@ private:
                 a.require(&lines_[index] >= set &&
                           &lines_[index] < set + ways_);
                 lines_[index] = line;
-                sizes_[line.shift]++;
+                enter(line.shift);
                 at = index;
             }
         }
     }
     uint32_t entries_locked() const;
+    /* Call with the shift of each size in use. */
+    template <typename Visit> void each_size(Visit visit) const
+    {
+        for (uint64_t left = in_use_; left; left &= left - 1) {
+            visit(static_cast<unsigned>(std::countr_zero(left)));
+        }
+    }
     struct Record {
         uint64_t first;
         uint64_t last;
@@ -146,6 +153,7 @@ private:
     };
 
     Line *set_of(uint32_t pasid, uint64_t va, unsigned shift);
+    void enter(unsigned shift);
     void drop(Line &line);
     void sweep(const Record &what);
     void probe(const Record &what);
@@ -158,6 +166,7 @@ private:
     mutable std::mutex mutex_;
     std::vector<Line> lines_;
     std::array<uint32_t, 64> sizes_{}; /* lines in use by log2 of their size */
+    uint64_t in_use_ = 0; /* bit n: there are lines of 2^n bytes */
     uint64_t clock_ = 0;
     std::atomic<uint64_t> generation_{0};
     std::array<Record, 64> log_{};

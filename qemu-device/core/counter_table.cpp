@@ -113,6 +113,9 @@ AccessCount CounterTable::read(uint32_t pasid, uint64_t va, bool clear)
 template <typename Predicate>
 void CounterTable::erase_if(Predicate predicate)
 {
+    if (!used_.load(std::memory_order_relaxed)) {
+        return;
+    }
     for (Shard &shard : shards_) {
         std::lock_guard lock(shard.mutex);
         size_t erased = std::erase_if(

@@ -111,6 +111,9 @@ bool PageRequests::cancel(const PageRequest &request)
 
 void PageRequests::forget(uint32_t pasid)
 {
+    if (!outstanding_) {
+        return;
+    }
     for (PageRequest &slot : table_) {
         if (slot.context && slot.pasid == pasid) {
             take(slot);
@@ -120,10 +123,12 @@ void PageRequests::forget(uint32_t pasid)
 
 void PageRequests::clear()
 {
-    for (PageRequest &slot : table_) {
-        slot.context = nullptr;
+    if (outstanding_) {
+        for (PageRequest &slot : table_) {
+            slot.context = nullptr;
+        }
+        outstanding_ = 0;
     }
-    outstanding_ = 0;
     line_.clear();
 }
 

@@ -5,6 +5,7 @@
  * Registers are 4 or 8 bytes long.  An access is decoded to the register it
  * lies in; what decode() does not let through has no effect.
  */
+#include <array>
 #include <bit>
 #include <optional>
 #include <span>
@@ -77,26 +78,59 @@ struct Decoded {
     Part part;
 };
 
-/* Nothing if the access is not allowed. */
-std::optional<Decoded> decode(std::span<const Register> registers,
-                              uint32_t offset, unsigned size)
+/* The registers of an area by word; where there is none the size is 0. */
+template <size_t words>
+using Words = std::array<Register, words>;
+
+template <size_t n>
+constexpr uint32_t end_of(const Register (&registers)[n])
 {
+    const Register &last = registers[n - 1];
+
+    return last.offset + last.size * last.count;
+}
+
+template <size_t words>
+constexpr Words<words> by_word(std::span<const Register> registers)
+{
+    Words<words> map{};
+
+    for (const Register &reg : registers) {
+        for (uint32_t i = 0; i < reg.size * reg.count; i += 4) {
+            map[(reg.offset + i) / 4] = {reg.offset + i / reg.size * reg.size,
+                                         reg.size};
+        }
+    }
+    return map;
+}
+
+constexpr auto global_words =
+    by_word<end_of(global_registers) / 4>(global_registers);
+constexpr auto context_words =
+    by_word<end_of(context_registers) / 4>(context_registers);
+constexpr auto doorbell_words =
+    by_word<end_of(doorbell_registers) / 4>(doorbell_registers);
+
+/* Nothing if the access is not allowed. */
+std::optional<Decoded> decode(std::span<const Register> words, uint32_t offset,
+                              unsigned size)
+{
+    auto at = [words](uint32_t word) {
+        return word < words.size() ? words[word] : Register{};
+    };
+
     if ((size != 4 && size != 8) || offset % size) {
         return std::nullopt;
     }
-    for (const Register &reg : registers) {
-        uint32_t end = reg.offset + reg.size * reg.count;
-        if (offset + size <= reg.offset || offset >= end) {
-            continue;
-        }
-        uint32_t within = (offset - reg.offset) % reg.size;
-        uint32_t base = offset - within;
-        if (size == reg.size) {
-            return Decoded{base, Part::all};
-        }
-        if (size < reg.size) {
-            return Decoded{base, within ? Part::high : Part::low};
-        }
+    Register reg = at(offset / 4);
+    if (reg.size == size) {
+        return Decoded{reg.offset, Part::all};
+    }
+    if (reg.size > size) {
+        return Decoded{reg.offset,
+                       offset == reg.offset ? Part::low : Part::high};
+    }
+    if (reg.size || (size == 8 && at(offset / 4 + 1).size)) {
         return std::nullopt;
     }
     return Decoded{offset, Part::reserved};
@@ -104,7 +138,7 @@ std::optional<Decoded> decode(std::span<const Register> registers,
 
 /* A page or block of BAR0. */
 struct Area {
-    std::span<const Register> registers;
+    std::span<const Register> words;
     enum { global, context, doorbell, hole } kind;
     uint32_t number;
     uint32_t offset;
@@ -115,14 +149,14 @@ Area area_of(uint64_t offset, uint32_t contexts)
     uint64_t number;
 
     if (offset < CCAD_CTX_BASE) {
-        return {global_registers, Area::global, 0,
+        return {global_words, Area::global, 0,
                 static_cast<uint32_t>(offset)};
     }
     if (offset < CCAD_DOORBELL_BASE) {
         number = (offset - CCAD_CTX_BASE) / CCAD_CTX_STRIDE;
         offset %= CCAD_CTX_STRIDE;
         if (number < contexts) {
-            return {context_registers, Area::context,
+            return {context_words, Area::context,
                     static_cast<uint32_t>(number),
                     static_cast<uint32_t>(offset)};
         }
@@ -130,7 +164,7 @@ Area area_of(uint64_t offset, uint32_t contexts)
         number = (offset - CCAD_DOORBELL_BASE) / CCAD_DOORBELL_STRIDE;
         offset %= CCAD_DOORBELL_STRIDE;
         if (number < contexts) {
-            return {doorbell_registers, Area::doorbell,
+            return {doorbell_words, Area::doorbell,
                     static_cast<uint32_t>(number),
                     static_cast<uint32_t>(offset)};
         }
@@ -150,7 +184,7 @@ constexpr uint64_t merge(uint64_t before, uint64_t half, bool high)
 uint64_t Core::read(uint64_t offset, unsigned size)
 {
     Area area = area_of(offset, config_.contexts);
-    auto decoded = decode(area.registers, area.offset, size);
+    auto decoded = decode(area.words, area.offset, size);
 
     if (!decoded) {
         return UINT64_MAX >> (64 - 8 * (size < 8 ? size : 8));
@@ -184,7 +218,7 @@ uint64_t Core::read(uint64_t offset, unsigned size)
 void Core::write(uint64_t offset, uint64_t value, unsigned size)
 {
     Area area = area_of(offset, config_.contexts);
-    auto decoded = decode(area.registers, area.offset, size);
+    auto decoded = decode(area.words, area.offset, size);
 
     if (!decoded || decoded->part == Part::reserved) {
         return;
