@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <deque>
 #include <numeric>
+#include <optional>
+#include <string_view>
 #include <thread>
 
 #include "device.hpp"
@@ -275,6 +277,66 @@ TEST(Scheduling, ALongCommandDoesNotKeepOthersWaiting)
         EXPECT_EQ(quick.run(nop()).status, CCAD_COMP_SUCCESS);
     }
     EXPECT_EQ(load.device.stat(CCAD_STAT_COMMANDS), 5) << "it goes on";
+}
+
+/*
+ * A long copy from beginning to end, and now and then a command of another
+ * context meanwhile: how long one waits at most, in device time.  Without
+ * threads, so that it is the same each time.
+ */
+uint64_t longest_wait(uint64_t len, uint32_t slice_ns)
+{
+    ccad_config config = config_of(2, 1);
+    config.host_driven = true;
+    config.slice_ns = slice_ns;
+    Device device(config);
+    FakeHost &host = device.host;
+    map_far(host);
+    const uint64_t own = host.alloc(huge);
+    for (uint64_t i = 0; i < len; i += huge) {
+        host.map(pasid, dst_va + i, own, huge);
+    }
+    Queue big = device.queue(0);
+    Queue quick = device.queue(1);
+    device.enable();
+
+    auto clock = [&] { return device.read(CCAD_DOORBELL(0) + CCAD_DB_CLOCK); };
+    std::optional<uint64_t> since;
+    uint64_t longest = 0;
+    uint64_t ended = 0;
+    host.on_translate = [&](uint32_t, uint64_t va) {
+        if (!since && va >= dst_va && va < dst_va + len) {
+            ccad_desc desc = nop();
+            desc.flags = CCAD_DESC_INTERRUPT;
+            since = clock();
+            quick.submit(desc);
+        }
+    };
+    host.on_op = [&](const char *op) {
+        if (since && std::string_view(op) == "interrupt") {
+            longest = std::max(longest, clock() - *since);
+            since.reset();
+            ended++;
+        }
+    };
+    uint32_t index = big.submit(copy(far_va, dst_va, len));
+    ccad_core_run(device.core());
+
+    EXPECT_EQ(big.record(index).status, CCAD_COMP_SUCCESS);
+    EXPECT_EQ(big.record(index).bytes_done, len);
+    EXPECT_GT(ended, len / huge / 4);
+    EXPECT_THAT(host.violations(), testing::IsEmpty());
+    return longest;
+}
+
+TEST(Scheduling, ACopyOfAGibibyteKeepsNobodyWaiting)
+{
+    constexpr uint64_t gib = uint64_t{1} << 30;
+    /* The rest of a slice, and the access of 64 KiB that ends it. */
+    const uint64_t bound = slice + 2 * (65536 + 500 + 1000);
+
+    EXPECT_LE(longest_wait(gib, slice), bound);
+    EXPECT_GT(longest_wait(gib / 8, 10 * slice), bound) << "the control";
 }
 
 /* Device time stands still: what contexts do has to count. */
