@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 
+#include "costs.hpp"
 #include "fake_host.hpp"
 
 namespace ccad::test {
@@ -51,15 +52,7 @@ inline ccad_config small_config()
         .mem_size = FakeHost::local_size,
         .slice_ns = 100'000,
         .ordered = false,
-        .cost =
-            {
-                .local_latency_ns = 100,
-                .local_mbps = 10000,
-                .system_latency_ns = 500,
-                .system_mbps = 1000,
-                .translation_ns = 1000,
-                .page_request_ns = 20000,
-            },
+        .cost = costs,
         .injection = {},
         .host_driven = false,
     };

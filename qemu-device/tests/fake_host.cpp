@@ -7,21 +7,9 @@
 #include <cstring>
 #include <new>
 
+#include "page_tables.hpp"
+
 namespace ccad::test {
-
-namespace {
-
-constexpr uint64_t present = 1;
-constexpr uint64_t writable_bit = 2;
-constexpr uint64_t leaf = 0x80;
-constexpr uint64_t address = 0x000ffffffffff000;
-
-constexpr unsigned shift_of(unsigned level)
-{
-    return 12 + 9 * level;
-}
-
-} // namespace
 
 struct FakeHost::Op {
     static FakeHost &host(void *opaque)
@@ -197,19 +185,19 @@ uint64_t *FakeHost::entry(uint32_t pasid, uint64_t va, unsigned level,
     }
 
     uint64_t table = roots_[pasid];
-    for (unsigned at_level = 3;; at_level--) {
+    for (unsigned at_level = pte::levels - 1;; at_level--) {
         auto *e = reinterpret_cast<uint64_t *>(at(table)) +
-                  ((va >> shift_of(at_level)) & 511);
-        if (at_level == level || (*e & leaf)) {
+                  pte::index(va, at_level);
+        if (at_level == level || (*e & pte::leaf)) {
             return e;
         }
-        if (!(*e & present)) {
+        if (!(*e & pte::present)) {
             if (!make) {
                 return nullptr;
             }
-            *e = alloc(page) | present | writable_bit;
+            *e = alloc(page) | pte::present | pte::writable;
         }
-        table = *e & address;
+        table = *e & pte::address;
     }
 }
 
@@ -221,7 +209,7 @@ void FakeHost::map(uint32_t pasid, uint64_t va, uint64_t pa, uint64_t size,
 
     grant(pa, size, writable);
     *entry(pasid, va, level, true) =
-        pa | present | leaf | (writable ? writable_bit : 0);
+        pa | pte::present | pte::leaf | (writable ? pte::writable : 0);
 }
 
 void FakeHost::unmap(uint32_t pasid, uint64_t va)
@@ -241,18 +229,18 @@ std::optional<ccad_translation> FakeHost::walk(uint32_t pasid, uint64_t va)
         return std::nullopt;
     }
     uint64_t table = roots_[pasid];
-    for (unsigned level = 3;; level--) {
+    for (unsigned level = pte::levels - 1;; level--) {
         uint64_t e = reinterpret_cast<uint64_t *>(
-            at(table))[(va >> shift_of(level)) & 511];
-        if (!(e & present)) {
+            at(table))[pte::index(va, level)];
+        if (!(e & pte::present)) {
             return std::nullopt;
         }
-        if (e & leaf) {
-            uint64_t size = uint64_t{1} << shift_of(level);
-            return ccad_translation{va & ~(size - 1), e & address, size, true,
-                                    (e & writable_bit) != 0};
+        if (e & pte::leaf) {
+            uint64_t size = uint64_t{1} << pte::shift(level);
+            return ccad_translation{va & ~(size - 1), e & pte::address, size,
+                                    true, (e & pte::writable) != 0};
         }
-        table = e & address;
+        table = e & pte::address;
     }
 }
 
