@@ -22,10 +22,10 @@ std::vector<uint32_t> all_registers(Software &software)
         }
     };
 
-    area(0, 0x300);
+    area(0, CCAD_REG_POISON_LINES + 8);
     for (uint32_t i = 0; i < software.contexts(); i++) {
-        area(CCAD_CTX(i), CCAD_CTX_STRIDE);
-        area(CCAD_DOORBELL(i), 0x200);
+        area(CCAD_CTX(i), CCAD_CTX_TIMEOUT_MS + 4);
+        area(CCAD_DOORBELL(i), CCAD_DB_STATS + CCAD_STAT_COUNT * 8);
     }
     return values;
 }
@@ -190,6 +190,7 @@ using namespace ccad::fuzz;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Input input(data, size);
+    bool resets = input.one_in(8);
     uint8_t first = input.u8();
     unsigned choice = first % machines;
     Software software(machine_of(choice));
@@ -210,7 +211,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         software.read(CCAD_REG_VERSION, 4) != CCAD_VERSION) {
         broken("the device is another one");
     }
-    if (first >= 0xf0) {
+    if (resets) {
         check_reset(software, choice);
     }
     return 0;

@@ -16,6 +16,20 @@ class Input {
 public:
     Input(const uint8_t *data, size_t size) : data_(data), left_(size) {}
 
+    /*
+     * Whether this input, as it is now, is one of so many: for what takes long.
+     * A byte of the input would not do for that: what runs code twice looks
+     * new to the fuzzer, which would soon keep hardly anything else.
+     */
+    bool one_in(unsigned n) const
+    {
+        uint32_t hash = 2166136261; /* FNV-1a */
+
+        for (size_t i = 0; i < left_; i++) {
+            hash = (hash ^ data_[i]) * 16777619;
+        }
+        return (hash >> 16) % n == 0;
+    }
     bool empty() const { return !left_; }
     uint8_t u8() { return get<uint8_t>(); }
     uint16_t u16() { return get<uint16_t>(); }

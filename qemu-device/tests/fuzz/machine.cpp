@@ -8,23 +8,17 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../page_tables.hpp"
+
 namespace ccad::fuzz {
 
-namespace {
+namespace pte = test::pte;
 
-constexpr uint64_t present = 1;
-constexpr uint64_t writable = 2;
-constexpr uint64_t leaf = 0x80;
-constexpr uint64_t address = 0x000ffffffffff000;
+namespace {
 
 /* Called often, and as simple as can be. */
 #define CCAD_UNCHECKED \
     __attribute__((no_sanitize("address", "undefined"), noinline))
-
-constexpr unsigned shift_of(unsigned level)
-{
-    return 12 + 9 * level;
-}
 
 /* Past AddressSanitizer, who has been told that nobody may. */
 CCAD_UNCHECKED void
@@ -41,6 +35,21 @@ copy_bytes(uint8_t *to, const uint8_t *from, uint64_t len)
 }
 
 } // namespace
+
+} // namespace ccad::fuzz
+
+/*
+ * Leaks are not looked for: the machines live to the end.  Memory that was
+ * freed is kept back for a few inputs, not for thousands, which would have the
+ * fuzzer wait for fresh pages all the time.
+ */
+extern "C" const char *__asan_default_options()
+{
+    return "detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=4:"
+           "thread_local_quarantine_size_kb=256:malloc_context_size=6";
+}
+
+namespace ccad::fuzz {
 
 void broken(const char *rule, uint64_t a, uint64_t b)
 {
@@ -190,6 +199,10 @@ void Machine::restart()
         }
     }
     ccad_core_poison_clear(core_, 0, local_pages * page);
+    for (uint64_t *entry : entries_set_) {
+        *entry = 0;
+    }
+    entries_set_.clear();
     tables_used_ = 0;
     roots_.fill(nullptr);
     now = 0;
@@ -281,6 +294,15 @@ bool Machine::poke(uint64_t pa, const void *from, uint64_t len)
 
 /* Page tables */
 
+/* Remembered, since most of a table is never anything but zero. */
+void Machine::set(uint64_t *entry, uint64_t value)
+{
+    if (!*entry) {
+        entries_set_.push_back(entry);
+    }
+    *entry = value;
+}
+
 uint64_t *Machine::entry(uint32_t pasid, uint64_t va, unsigned level,
                          bool make)
 {
@@ -288,9 +310,7 @@ uint64_t *Machine::entry(uint32_t pasid, uint64_t va, unsigned level,
         if (tables_used_ == tables_.size()) {
             return nullptr;
         }
-        Table &table = tables_[tables_used_++];
-        table.fill(0);
-        return table.data();
+        return tables_[tables_used_++].data();
     };
     uint64_t *&root = roots_[pasid];
 
@@ -298,18 +318,19 @@ uint64_t *Machine::entry(uint32_t pasid, uint64_t va, unsigned level,
         return nullptr;
     }
     uint64_t *table = root;
-    for (unsigned at_level = 3;; at_level--) {
-        uint64_t *e = &table[(va >> shift_of(at_level)) & 511];
-        if (at_level == level || (*e & leaf)) {
+    for (unsigned at_level = pte::levels - 1;; at_level--) {
+        uint64_t *e = &table[pte::index(va, at_level)];
+        if (at_level == level || (*e & pte::leaf)) {
             return e;
         }
-        if (!(*e & present)) {
+        if (!(*e & pte::present)) {
             if (!make || !new_table()) {
                 return nullptr;
             }
-            *e = uint64_t{tables_used_ - 1} << 12 | present | writable;
+            set(e, uint64_t{tables_used_ - 1} << 12 | pte::present |
+                       pte::writable);
         }
-        table = tables_[(*e & address) >> 12].data();
+        table = tables_[(*e & pte::address) >> 12].data();
     }
 }
 
@@ -324,7 +345,8 @@ void Machine::map(uint32_t pasid, uint64_t va, uint64_t pa, bool write,
 
     if (e) {
         uint64_t size = large ? huge : page;
-        *e = (pa & ~(size - 1)) | present | leaf | (write ? writable : 0);
+        set(e, (pa & ~(size - 1)) | pte::present | pte::leaf |
+                   (write ? pte::writable : 0));
     }
 }
 
@@ -345,16 +367,16 @@ std::optional<Leaf> Machine::walk(uint32_t pasid, uint64_t va) const
         return std::nullopt;
     }
     const uint64_t *table = roots_[pasid];
-    for (unsigned level = 3;; level--) {
-        uint64_t e = table[(va >> shift_of(level)) & 511];
-        if (!(e & present)) {
+    for (unsigned level = pte::levels - 1;; level--) {
+        uint64_t e = table[pte::index(va, level)];
+        if (!(e & pte::present)) {
             return std::nullopt;
         }
-        if (e & leaf) {
-            return Leaf{e & address, uint64_t{1} << shift_of(level),
-                        (e & writable) != 0};
+        if (e & pte::leaf) {
+            return Leaf{e & pte::address, uint64_t{1} << pte::shift(level),
+                        (e & pte::writable) != 0};
         }
-        table = tables_[(e & address) >> 12].data();
+        table = tables_[(e & pte::address) >> 12].data();
     }
 }
 

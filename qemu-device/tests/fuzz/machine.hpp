@@ -138,6 +138,7 @@ private:
 
     std::optional<unsigned> frame_of(uint64_t pa) const;
     uint8_t *at(uint64_t pa) const;
+    void set(uint64_t *entry, uint64_t value);
     uint64_t *entry(uint32_t pasid, uint64_t va, unsigned level, bool make);
     bool granted(uint64_t pa, uint64_t len, bool write) const;
     void grant(uint32_t pasid, const ccad_translation &t);
@@ -153,8 +154,9 @@ private:
     ccad_core *core_;
     uint8_t *memory_;
     std::array<bool, frames> dirty_{};
-    std::array<Table, 40> tables_;
+    std::array<Table, 40> tables_{}; /* all zeros from tables_used_ on */
     unsigned tables_used_ = 0;
+    std::vector<uint64_t *> entries_set_;
     std::array<uint64_t *, pasids> roots_{};
     std::vector<Grant> grants_;
     std::vector<Open> open_;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "../costs.hpp"
+
 namespace ccad::fuzz {
 
 namespace {
@@ -22,15 +24,7 @@ ccad_config config_of(unsigned choice)
         .mem_size = Machine::local_pages * page,
         .slice_ns = 100'000,
         .ordered = false,
-        .cost =
-            {
-                .local_latency_ns = 100,
-                .local_mbps = 10000,
-                .system_latency_ns = 500,
-                .system_mbps = 1000,
-                .translation_ns = 1000,
-                .page_request_ns = 20000,
-            },
+        .cost = test::costs,
         .injection = {},
         .host_driven = true,
     };
@@ -49,13 +43,33 @@ ccad_config config_of(unsigned choice)
         config.ordered = true;
         break;
     case 3: /* free of charge */
-        config.atc_sets = 64;
+        config.atc_sets = 16;
         config.page_requests = 512;
         config.page_request_group = 16;
         config.cost = {};
         break;
     }
     return config;
+}
+
+/*
+ * Where each few bytes are an access of their own, as many as there are steps
+ * of are enough; and zlib takes longer than all else.  A length that no memory
+ * is there for costs nothing.
+ */
+void bound(ccad_desc &desc)
+{
+    constexpr uint64_t most_indices = 1100; /* two batches, and some */
+    constexpr uint64_t most_coded = 5 * page;
+
+    if (desc.len >= huge) {
+        return;
+    }
+    if (desc.opcode == CCAD_OP_GATHER) {
+        desc.len %= most_indices;
+    } else if (desc.opcode == CCAD_OP_COMPRESS) {
+        desc.len %= most_coded;
+    }
 }
 
 } // namespace
@@ -201,17 +215,6 @@ void Software::ring_doorbell(uint32_t context, uint32_t tail)
     write(CCAD_DOORBELL(context) + CCAD_DB_TAIL, tail);
 }
 
-ccad_completion Software::record(uint32_t pasid, uint64_t va)
-{
-    ccad_completion record{};
-    auto leaf = machine_.walk(pasid, va);
-
-    if (leaf) {
-        machine_.peek(leaf->pa + va % leaf->size, &record, sizeof(record));
-    }
-    return record;
-}
-
 /* Decisions */
 
 uint64_t Software::address(Input &input)
@@ -294,6 +297,7 @@ ccad_desc Software::descriptor(Input &input)
         desc.rsvd0 = input.u8();
         desc.rsvd1 = input.u8();
     }
+    bound(desc);
     return desc;
 }
 

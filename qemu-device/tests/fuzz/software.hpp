@@ -68,7 +68,6 @@ public:
         return records_va + context * page +
                index % records * sizeof(ccad_completion);
     }
-    ccad_completion record(uint32_t pasid, uint64_t va);
 
     /* Decisions of the input. */
     static uint64_t address(Input &input);
