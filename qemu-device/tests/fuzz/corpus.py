@@ -59,13 +59,22 @@ def mapping(where, frame=0, kind=0, pasid=1):
     return bytes([kind | pasid]) + where + bytes([frame])
 
 
-def descriptors(*steps, machine=0, how=0, maps=(), twice=False):
+def pages(*pairs, how=0, src=addr()):
+    """COPY_PAGES with its list, by number of frame; how: 0x40 of 8 KiB."""
+    n = next(n for n in range(how, 256) if n % 7 == len(pairs) and n & 0x40 == how & 0x40)
+    return desc(PAGES, src) + bytes([n]) + bytes(f for pair in pairs for f in pair)
+
+
+PHYSICAL = 0x10     # with machine
+
+
+def descriptors(*steps, machine=0, how=0, maps=()):
     """how: bits 0-1 window, 2 short answers, 3-4 page requests; steps: bytes of desc or mapping."""
     maps = list(maps)
     groups = max(1, -(-len(maps) // 3))
     want = 3 * groups
     maps += [mapping(addr(15))] * (want - len(maps))
-    out = bytes([machine | (0xe0 if twice else 0), how | groups << 5]) + b"".join(maps)
+    out = bytes([machine, how | groups << 5]) + b"".join(maps)
     for s in steps:
         out += s if s[:1] == b"\xe0" else b"\0" + s + b"\0"
     return out
@@ -78,7 +87,7 @@ def remap(*args, **kw):
 PAGES4 = [mapping(addr(i), 8 + i) for i in range(4)] + [mapping(addr(i, region=1), 28 + i) for i in range(4)]
 
 DESCRIPTORS = {
-    "nop": descriptors(desc(NOP), desc(FENCE), desc(NOP, flags=1), twice=True),
+    "nop": descriptors(desc(NOP), desc(FENCE), desc(NOP, flags=1)),
     "copy": descriptors(desc(FILL, dst=addr(), n=8192, arg=0x0123456789abcdef),
                         desc(COPY, addr(0, 5), addr(0, 3, 1), 5000), maps=PAGES4),
     "copy-local": descriptors(desc(COPY, addr(), addr(0, region=1), 16384), maps=PAGES4, machine=1),
@@ -108,7 +117,7 @@ DESCRIPTORS = {
     "compare": descriptors(desc(COMPARE, addr(), addr(0, region=1), 5000), desc(FILL, dst=addr(1), n=1, arg=1),
                            desc(COMPARE, addr(), addr(0, region=1), 5000), maps=PAGES4),
     "reduce": descriptors(*[desc(REDUCE, addr(), n=4096, arg=what | kind << 8) for what in range(3)
-                            for kind in range(4)], maps=PAGES4),
+                            for kind in range(2)], maps=PAGES4),
     "atomics": descriptors(desc(ADD, dst=addr(), n=8, arg=5), desc(ADD, dst=addr(), n=4, arg=5),
                            desc(SWAP, dst=addr(), n=8, arg=5, arg2=9), desc(ADD, dst=addr(0, 4), n=8, arg=1),
                            maps=PAGES4),
@@ -122,6 +131,22 @@ DESCRIPTORS = {
                             desc(UNPACK, addr(0, region=1), addr(2), 56, 8192),
                             desc(UNPACK, addr(), addr(2), 64, 4096, 1),
                             desc(PACK, addr(), addr(0, region=1), 4096, 4096, 0x902), maps=PAGES4),
+    "indices": descriptors(desc(FILL, dst=addr(0, 4), n=8, arg=7), desc(FILL, dst=addr(1), n=512, arg=0x0123456789abcdef),
+                           desc(GATHER, addr(), addr(2), 40, addr(1), 5), desc(GATHER, addr(), addr(3), 40, addr(1), 0x103),
+                           maps=PAGES4),
+    "cycle": descriptors(desc(FILL, dst=addr(), n=8, arg=addr(0, 0x100)), desc(FILL, dst=addr(0, 0x100), n=8, arg=addr(0, 0x200)),
+                         desc(FILL, dst=addr(0, 0x200), n=8, arg=addr(0, 0x100)), desc(LIST, addr(), n=63, arg2=0, high=8),
+                         desc(LIST, addr(), n=4, arg=2, arg2=0, high=8), maps=PAGES4),
+    "reals": descriptors(desc(FILL, dst=addr(), n=4096, arg=0xbff000007f800001),
+                         *[desc(REDUCE, addr(), n=4096, arg=what | kind << 8) for what in range(3) for kind in (2, 3)],
+                         maps=PAGES4),
+    "pages": descriptors(desc(FILL, dst=addr(1), n=4096, arg=0x123456), pages((1, 2), (2, 3), (3, 3), src=addr(5)),
+                         pages((4, 6), (30, 32), how=0x40, src=addr(5)), machine=PHYSICAL),
+    "pages-fail": descriptors(pages((1, 2), (0xff, 3), src=addr(5)), pages((1, 2), (1, 0xfe), src=addr(5)), pages(src=addr(5)),
+                              pages((1, 5), (2, 3), src=addr(5)), desc(PAGES, addr(), n=16), machine=PHYSICAL),
+    "physical": descriptors(desc(FILL, dst=addr(), n=300, arg=5), desc(COPY, addr(), addr(4), 8192),
+                            desc(FILL, dst=addr(), n=8, arg=addr(0, 0x100)), desc(LIST, addr(), n=8, arg2=0, high=8),
+                            desc(ADD, dst=addr(), n=8, arg=5), desc(COPY, raw(0x123456000), addr(), 64), machine=PHYSICAL),
 }
 
 
@@ -237,7 +262,7 @@ REGISTERS = {
     "write-all": registers(*[access(0, i, 0xffffffff) for i in range(5, 0x60)], first=0),
     "start": registers(*START, other(7), access(2, 0, 1), other(0), access(2, 0, 0x40), access(2, 3, 1), first=0),
     "halves": registers(access(1, block(0, RING), 0x1000), access(1, block(0, RING + 1), 0x7f00),
-                        access(1, block(0, RING), size=8), first=0xf0),
+                        access(1, block(0, RING), size=8)),
     "events": registers(access(0, 0x2c // 4, 7), access(2, 0, 0x1000), access(0, 0x28 // 4), access(0, 0x28 // 4, 7)),
     "bad-blocks": registers(*[step for reg, v in ((SHIFT, 0), (SHIFT, 17), (VECTOR, 99), (RING, 64), (PASID, 0xffffffff))
                               for step in (*START[:4], access(1, block(1, reg), v), access(1, block(1, CTRL), 1),

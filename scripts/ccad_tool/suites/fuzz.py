@@ -2,10 +2,12 @@
 """Suite fuzz: libFuzzer targets of the device's core.
 
 Each runs for a while from the corpus kept in the tree, and what it finds new
-stays in the cache for the next run.  A control follows: a host that breaks a
-rule on purpose, which the target has to notice.
+stays in the cache for the next run.  Controls follow, which the target has to
+notice: a host that breaks a rule on purpose, and a device that gets the
+outcome of an opcode wrong.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,11 +22,12 @@ CORPUS = ROOT / "qemu-device/tests/fuzz/corpus"
 SECONDS, FULL_SECONDS = 20, 600
 CONTROL_SECONDS = 30
 # Long inputs find no more, and take longer.
-MAX_LEN = 192
-_SANITIZERS = {
-    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:allocator_may_return_null=1",
-    "UBSAN_OPTIONS": "print_stacktrace=1",
-}
+MAX_LEN = 128
+# By number: those whose outcome the target descriptors knows.
+OPCODES = ("", "", "copy", "fill", "crc32c", "compare", "reduce", "fetch-add", "compare-swap", "gather",
+           "list-walk", "compress", "decompress", "copy-pages")
+# AddressSanitizer's are in machine.cpp, for whoever runs a target by hand.
+_SANITIZERS = {"UBSAN_OPTIONS": "print_stacktrace=1"}
 
 
 def _build():
@@ -53,77 +56,105 @@ def stats(text):
     return int(got.get("number_of_executed_units", 0)), int(got.get("average_exec_per_sec", 0))
 
 
-def _fuzz(ctx, name, binary, target, seconds, control):
-    log = ctx.results.log_path(f"fuzz-{name}.log")
-    work = store.path("fuzz", target)
-    if control:     # nothing of it is worth keeping
-        work = ctx.results.log_path("fuzz-control-corpus") / target
-    work.mkdir(parents=True, exist_ok=True)
-    env = build_env(**_SANITIZERS)
-    if control:
-        env["CCAD_FUZZ_CONTROL"] = "1"
-    cmd = [binary, f"-max_total_time={seconds}", f"-max_len={MAX_LEN}", "-timeout=10",
-           "-rss_limit_mb=2048", "-entropic=0", "-detect_leaks=0", "-print_funcs=0",
-           "-print_final_stats=1", f"-artifact_prefix={ctx.results.dir}/fuzz-{name}-",
-           work, CORPUS / target]
-    began = time.monotonic()
-    with open(log, "wb") as f:
-        p = procs.popen([str(c) for c in cmd], stdout=f, stderr=subprocess.STDOUT,
-                        stdin=subprocess.DEVNULL, env=env)
+class _Run:
+    """A target that runs; several may at the same time."""
+
+    def __init__(self, ctx, name, binary, target, seconds, **control):
+        self.log = ctx.results.log_path(f"fuzz-{name}.log")
+        self.limit = seconds + 120
+        work = store.path("fuzz", target)
+        if control:     # nothing of it is worth keeping
+            self.scratch = work = ctx.results.log_path("fuzz-control-corpus") / name
+        else:
+            self.scratch = None
+        work.mkdir(parents=True, exist_ok=True)
+        how = [f"-max_total_time={seconds}"] if seconds else ["-runs=0"]
+        cmd = [binary, *how, f"-max_len={MAX_LEN}", "-timeout=10", "-rss_limit_mb=2048", "-entropic=0",
+               "-detect_leaks=0", "-print_funcs=0", "-print_final_stats=1",
+               f"-artifact_prefix={ctx.results.dir}/fuzz-{name}-", work, CORPUS / target]
+        self.began = time.monotonic()
+        with open(self.log, "wb") as f:
+            self.process = procs.popen([str(c) for c in cmd], stdout=f, stderr=subprocess.STDOUT,
+                                       stdin=subprocess.DEVNULL, env=build_env(**_SANITIZERS, **control))
+
+    def end(self):
+        """(exit code or None if it hangs, seconds, its output)"""
         try:
-            code = p.wait(timeout=seconds + 120)
+            code = self.process.wait(timeout=max(1, self.began + self.limit - time.monotonic()))
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            procs.kill(p)
-    if control:
-        shutil.rmtree(work, ignore_errors=True)
-    return code, time.monotonic() - began, log
+            self.kill()
+        return code, time.monotonic() - self.began, self.log.read_text(errors="replace")
+
+    def kill(self):
+        procs.kill(self.process)
+        if self.scratch:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _run_target(ctx, binary, target):
+def _run_targets(ctx, where, targets):
+    """For a short time one after the other; for a long time as many as there are CPUs for."""
     seconds = FULL_SECONDS if ctx.full else SECONDS
-    with progress.Activity(f"fuzz {target}: {seconds} s"):
-        code, took, log = _fuzz(ctx, target, binary, target, seconds, False)
-    text = log.read_text(errors="replace")
-    runs, rate = stats(text)
+    at_once = len(os.sched_getaffinity(0)) if ctx.full else 1
+    for i in range(0, len(targets), at_once):
+        some = targets[i:i + at_once]
+        runs = []
+        try:
+            with progress.Activity(f"fuzz {', '.join(some)}: {seconds} s"):
+                for target in some:
+                    runs.append((target, _Run(ctx, target, where / f"fuzz-{target}", target, seconds)))
+                for target, run in runs:
+                    _report(ctx, where, target, run)
+        finally:
+            for _, run in runs:
+                run.kill()
+
+
+def _report(ctx, where, target, run):
+    code, took, text = run.end()
+    executions, rate = stats(text)
     if code == 0:
-        ctx.add(target, PASS, took, log=log)
-        ctx.results.remark(f"{target}: {runs} executions, {rate} a second")
+        ctx.add(target, PASS, took, log=run.log)
+        ctx.results.remark(f"{target}: {executions} executions, {rate} a second")
         return
     found = sorted(ctx.results.dir.glob(f"fuzz-{target}-*-*"))
-    repeat = f"; to repeat: {binary} {found[0]}" if found else ""
+    repeat = f"; to repeat: {where / f'fuzz-{target}'} {found[0]}" if found else ""
     if code is None:
-        ctx.add(target, HANG, took, f"still running after {seconds + 120} s", text[-3000:], log)
+        ctx.add(target, HANG, took, f"still running after {run.limit} s", text[-3000:], run.log)
     else:
         ctx.add(target, FAIL, took, (_reason(text) or f"exit code {code}") + repeat,
-                text[-6000:], log)
+                text[-6000:], run.log)
 
 
-def _run_control(ctx, binary, target):
-    name = f"control.{target}"
-    with progress.Activity(f"fuzz {target}: a host that breaks a rule"):
-        code, took, log = _fuzz(ctx, name, binary, target, CONTROL_SECONDS, True)
-    text = log.read_text(errors="replace")
+def _run_control(ctx, binary, target, name, what, seconds, **control):
+    with progress.Activity(f"fuzz {target}: {what}"):
+        run = _Run(ctx, name, binary, target, seconds, **control)
+        code, took, text = run.end()
     if code and "broken rule" in _reason(text):
         for found in ctx.results.dir.glob(f"fuzz-{name}-*-*"):
             found.unlink()
-        ctx.add(name, PASS, took, log=log)
+        ctx.add(name, PASS, took, log=run.log)
     else:
-        ctx.add(name, FAIL, took, "the host broke a rule and the target did not notice",
-                text[-3000:], log)
+        ctx.add(name, FAIL, took, f"{what}, and the target did not notice", text[-3000:], run.log)
 
 
 def run(ctx):
-    chosen = [(t, c) for t in TARGETS for c in (False, True)
-              if ctx.selected(f"control.{t}" if c else t)]
+    targets = [t for t in TARGETS if ctx.selected(t)]
+    hosts = [t for t in TARGETS if ctx.selected(f"control.{t}")]
+    wrong = [(i, f"control.{name}") for i, name in enumerate(OPCODES)
+             if name and ctx.selected(f"control.{name}")]
     if ctx.listing:
-        for target, control in chosen:
-            ctx.list(f"control.{target}" if control else target)
+        for name in (*targets, *(f"control.{t}" for t in hosts), *(name for _, name in wrong)):
+            ctx.list(name)
         return
-    if not chosen:
+    if not targets and not hosts and not wrong:
         return
     where = _build()
-    for target, control in chosen:
-        run_one = _run_control if control else _run_target
-        run_one(ctx, where / f"fuzz-{target}", target)
+    _run_targets(ctx, where, targets)
+    for target in hosts:
+        _run_control(ctx, where / f"fuzz-{target}", target, f"control.{target}",
+                     "the host broke a rule", CONTROL_SECONDS, CCAD_FUZZ_CONTROL="1")
+    for opcode, name in wrong:
+        _run_control(ctx, where / "fuzz-descriptors", "descriptors", name,
+                     "the device got an outcome wrong", 0, CCAD_FUZZ_WRONG=str(opcode))
