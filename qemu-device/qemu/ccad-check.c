@@ -21,6 +21,8 @@
     "Add '-device intel-iommu,scalable-mode=on,fsts=on,svm=on,pasid-bits=20," \
     "device-iotlb=on,aw-bits=48' before this device\n"
 
+#define CCAD_MEMORY_MIN 4096
+
 static bool ccad_check_config(CcadState *s, Error **errp)
 {
     const char *complaint = ccad_config_check(&s->config);
@@ -36,6 +38,7 @@ static bool ccad_check_memory(CcadState *s, Error **errp)
 {
     ERRP_GUARD();
     g_autofree char *name = NULL;
+    MemoryRegion *mr;
     uint64_t size;
 
     if (!s->hostmem) {
@@ -53,7 +56,19 @@ static bool ccad_check_memory(CcadState *s, Error **errp)
         return false;
     }
 
-    size = memory_region_size(host_memory_backend_get_memory(s->hostmem));
+    mr = host_memory_backend_get_memory(s->hostmem);
+    if (memory_region_is_rom(mr)) {
+        error_setg(errp, "memory backend '%s' is read-only", name);
+        error_append_hint(errp, "Remove 'readonly=on' from it\n");
+        return false;
+    }
+    size = memory_region_size(mr);
+    if (size < CCAD_MEMORY_MIN) {
+        error_setg(errp, "size of memory backend '%s' is less than a page",
+                   name);
+        error_append_hint(errp, "Give it a power of two from 4 KiB on\n");
+        return false;
+    }
     if (!is_power_of_2(size)) {
         g_autofree char *good = size_to_str(pow2floor(size));
 
@@ -91,6 +106,43 @@ static bool ccad_check_proximity(CcadState *s, Error **errp)
                           "own: '-numa node,nodeid=%" PRIu32 "' without mem, "
                           "memdev and cpus\n", node);
         return false;
+    }
+    return true;
+}
+
+static bool ccad_check_vtd(Object *vtd, Error **errp)
+{
+    ERRP_GUARD();
+
+    /* With these two it would end QEMU when the first notifier is registered. */
+    if (!object_property_get_bool(vtd, "device-iotlb", &error_abort)) {
+        error_setg(errp, "intel-iommu has device-iotlb=off");
+        error_append_hint(errp, "Add 'device-iotlb=on' to "
+                          "'-device intel-iommu'\n");
+        return false;
+    }
+    if (object_property_get_bool(vtd, "snoop-control", &error_abort)) {
+        error_setg(errp, "intel-iommu has snoop-control=on");
+        error_append_hint(errp, "Remove 'snoop-control=on' from "
+                          "'-device intel-iommu'\n");
+        return false;
+    }
+    /* Without PASIDs no context could ever be enabled. */
+    if (!object_property_get_bool(vtd, "scalable-mode", &error_abort)) {
+        error_setg(errp, "intel-iommu has scalable-mode=off and so no PASIDs");
+        error_append_hint(errp, "Add 'scalable-mode=on,fsts=on,svm=on,"
+                          "pasid-bits=20' to '-device intel-iommu'\n");
+        return false;
+    }
+    if (!object_property_get_uint(vtd, "pasid-bits", &error_abort)) {
+        error_setg(errp, "intel-iommu has pasid-bits=0 and so no PASIDs");
+        error_append_hint(errp, "Add 'pasid-bits=20' to "
+                          "'-device intel-iommu'\n");
+        return false;
+    }
+    if (!object_property_get_bool(vtd, "svm", &error_abort)) {
+        warn_report("ccad: intel-iommu has svm=off, the guest cannot share "
+                    "virtual addresses with the device");
     }
     return true;
 }
@@ -133,27 +185,8 @@ static bool ccad_check_iommu(CcadState *s, Error **errp)
         return false;
     }
 
-    /* The IOMMU would end QEMU when the first notifier is registered. */
     vtd = object_resolve_path_type("", "intel-iommu", NULL);
-    if (vtd) {
-        if (!object_property_get_bool(vtd, "device-iotlb", &error_abort)) {
-            error_setg(errp, "intel-iommu has device-iotlb=off");
-            error_append_hint(errp, "Add 'device-iotlb=on' to "
-                              "'-device intel-iommu'\n");
-            return false;
-        }
-        if (object_property_get_bool(vtd, "snoop-control", &error_abort)) {
-            error_setg(errp, "intel-iommu has snoop-control=on");
-            error_append_hint(errp, "Remove 'snoop-control=on' from "
-                              "'-device intel-iommu'\n");
-            return false;
-        }
-        if (!object_property_get_bool(vtd, "svm", &error_abort)) {
-            warn_report("ccad: intel-iommu has svm=off, the guest cannot "
-                        "share virtual addresses with the device");
-        }
-    }
-    return true;
+    return !vtd || ccad_check_vtd(vtd, errp);
 }
 
 bool ccad_check(CcadState *s, Error **errp)
