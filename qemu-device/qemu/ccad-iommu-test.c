@@ -7,6 +7,8 @@
 #include "qobject/qdict.h"
 #include "ccad-test-process.h"
 
+#define OTHER_TABLES    0x11020000ULL
+
 static void fill_page(Ccad *c, unsigned page, uint8_t pattern)
 {
     qtest_memset(c->qts, PAGES + PAGE(page), pattern, 0x1000);
@@ -74,58 +76,6 @@ static void test_not_memory(void)
     stop(&c);
 }
 
-static void test_page_request(void)
-{
-    Ccad c;
-    PageRequest request;
-    struct ccad_completion r;
-    uint32_t i;
-
-    start(&c);
-    i = submit(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30) + 0x10, .len = 0x20,
-        .arg = ~0ULL });
-    request = next_page_request(&c);
-    g_assert_cmphex(request.va, ==, VA + PAGE(30));
-    g_assert_true(request.write);
-    set_pte(&c, 30, PAGES + PAGE(30), PTE_RW);
-    qtest_memset(c.qts, PAGES + PAGE(30), 0, 0x1000);
-    respond(&c, &request, 0);
-    r = wait_for(&c, i);
-    g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
-    g_assert_cmpuint(r.page_requests, ==, 1);
-    g_assert_cmphex(qtest_readq(c.qts, PAGES + PAGE(30) + 8), ==, 0);
-    g_assert_cmphex(qtest_readq(c.qts, PAGES + PAGE(30) + 0x28), ==, ~0ULL);
-
-    /* Refused: the command fails with its address, and the next one runs. */
-    i = submit(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(31) + 0x18, .len = 8 });
-    request = next_page_request(&c);
-    g_assert_cmphex(request.va, ==, VA + PAGE(31));
-    g_assert_true(request.read && !request.write);
-    respond(&c, &request, 1);
-    r = wait_for(&c, i);
-    g_assert_cmpuint(r.status, ==, CCAD_COMP_PAGE_FAULT);
-    g_assert_cmpuint(r.access, ==, CCAD_ACCESS_READ);
-    g_assert_cmphex(r.fault_addr, ==, VA + PAGE(31) + 0x18);
-    r = run(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
-    g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_PAGE_REQUESTS), ==, 2);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_PAGE_FAILURES), ==, 1);
-
-    /* A response that nobody waits for is only remembered. */
-    respond(&c, &request, 0);
-    g_assert_true(qtest_readw(c.qts, cfg(&c, 0x120 + PCI_PRI_STATUS)) &
-                  PCI_PRI_STATUS_UPRGI);
-
-    /* Not asked for. */
-    r = run(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(31), .len = 8,
-        .flags = CCAD_DESC_NO_PAGE_REQUEST });
-    g_assert_cmpuint(r.status, ==, CCAD_COMP_PAGE_FAULT);
-    stop(&c);
-}
-
 static void test_invalidate(void)
 {
     Ccad c;
@@ -176,6 +126,118 @@ static void test_wide_invalidation(void)
           0x7ffffffffffff000ULL | 1 << 11);
     after = run(&c, crc);
     g_assert_cmphex(after.result, !=, before.result);
+    stop(&c);
+}
+
+/* An entry of 2 MiB, which goes as a whole. */
+static void test_huge_page(void)
+{
+    Ccad c;
+    struct ccad_desc fill = {
+        .opcode = CCAD_OP_FILL, .dst = HUGE_VA + PAGE(7) + 0x10,
+        .len = PAGE(200), .arg = 0x1122334455667788ULL };
+    struct ccad_completion r;
+    QDict *state;
+
+    start(&c);
+    set_huge(&c, HUGE_PAGE);
+    r = run(&c, fill);
+    g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
+    g_assert_cmpuint(r.translations, ==, 1);
+    g_assert_cmphex(qtest_readq(c.qts, HUGE_PAGE + PAGE(207) + 8), ==,
+                    fill.arg);
+    g_assert_cmphex(qtest_readq(c.qts, HUGE_PAGE + PAGE(207) + 0x10), ==, 0);
+    state = info(&c);
+    g_assert_cmpint(qdict_get_int(qdict_get_qdict(state, "atc"), "entries-2m"),
+                    ==, 1);
+    qobject_unref(state);
+    r = run(&c, fill);
+    g_assert_cmpuint(r.translations, ==, 0);
+
+    set_huge(&c, 0);
+    invalidate_page(&c, HUGE_VA + PAGE(511));
+    fill.flags = CCAD_DESC_NO_PAGE_REQUEST;
+    r = run(&c, fill);
+    g_assert_cmpuint(r.status, ==, CCAD_COMP_PAGE_FAULT);
+    g_assert_cmphex(r.fault_addr, ==, fill.dst);
+    stop(&c);
+}
+
+/* Two processes at the same addresses see each their own. */
+static void test_two_pasids(void)
+{
+    struct ccad_desc crc = {
+        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(4), .len = 0x1000 };
+    struct ccad_completion first, second;
+    uint64_t invalidations;
+    Ccad c;
+
+    start(&c);
+    fill_page(&c, 4, 1);
+    first = run(&c, crc);
+
+    /* Context 1 is a process whose pages lie one after those of the first. */
+    set_up_pasid(&c, PASID2, OTHER_TABLES, PAGES + PAGE(1));
+    qtest_memset(c.qts, PAGES + PAGE(1), 0, 64);
+    crc.completion = VA + PAGE(0) + 0xf00;
+    qtest_memwrite(c.qts, PAGES + PAGE(1), &crc, sizeof(crc));
+    fill_page(&c, 5, 2);
+    enable_context_with(&c, 1, RING, PASID2);
+    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(1) + CCAD_DB_TAIL, 1);
+    second = wait_for_record(&c, PAGES + PAGE(1) + 0xf00);
+    g_assert_cmpuint(second.status, ==, CCAD_COMP_SUCCESS);
+    g_assert_cmpuint(second.translations, ==, 1);
+    g_assert_cmphex(second.result, !=, first.result);
+    crc.completion = 0;
+    crc.src = VA + PAGE(5);
+    g_assert_cmphex(run(&c, crc).result, ==, second.result);
+    crc.src = VA + PAGE(4);
+
+    /* An invalidation is of one of them, and so is the end of a context. */
+    invalidations = counter(&c, CCAD_STAT_INVALIDATIONS);
+    queue(&c, VTD_INV_DESC_DEV_PIOTLB | c.sid << 16 | (uint64_t)PASID2 << 32,
+          VA + PAGE(4));
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 1);
+    g_assert_cmpuint(run(&c, crc).translations, ==, 0);
+    disable_context(&c, 1);
+    g_assert_cmpuint(run(&c, crc).translations, ==, 0);
+    queue(&c, VTD_INV_DESC_DEV_PIOTLB | c.sid << 16 | (uint64_t)PASID << 32,
+          VA + PAGE(4));
+    g_assert_cmpuint(run(&c, crc).translations, ==, 1);
+    stop(&c);
+}
+
+/* A guest that leaves the IOMMU without PASIDs gets errors, no more. */
+static void test_legacy_mode(void)
+{
+    Ccad c;
+
+    start(&c);
+    disable_context(&c, 0);
+    qtest_writel(c.qts, VTD + DMAR_GCMD_REG, 0);
+    qvtd_build_translation(c.qts, QVTD_TM_LEGACY_TRANS, c.sid);
+    qtest_writeq(c.qts, VTD + DMAR_RTADDR_REG, QVTD_ROOT_TABLE_BASE);
+    qtest_writel(c.qts, VTD + DMAR_GCMD_REG, VTD_GCMD_SRTP);
+    for (int on = 0; on < 2; on++) {
+        qtest_writel(c.qts, VTD + DMAR_GCMD_REG, on ? VTD_GCMD_TE : 0);
+        enable_context(&c, 0, RING);
+        qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, 1);
+        for (int tries = 0; (context_state(&c, 0) & CCAD_CTX_STATE_MASK) !=
+                            CCAD_CTX_ERROR; tries++) {
+            g_assert_cmpint(tries, <, 10000);
+            g_usleep(1000);
+        }
+        g_assert_cmphex(context_state(&c, 0) >> CCAD_CTX_CAUSE_SHIFT, ==,
+                        CCAD_CAUSE_RING);
+        disable_context(&c, 0);
+    }
+
+    /* As before. */
+    flr(&c);
+    set_up(&c);
+    g_assert_cmpuint(run(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);
     stop(&c);
 }
 
@@ -353,7 +415,7 @@ static void test_cut_short(void)
             qpci_io_writel(c.dev, c.regs, CCAD_REG_CTRL, CCAD_CTRL_RESET);
             break;
         case 2:
-            disable_context(&c);
+            disable_context(&c, 0);
             break;
         case 3:
             qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
@@ -372,40 +434,20 @@ static void test_cut_short(void)
     stop(&c);
 }
 
-static void test_statistics(void)
-{
-    Ccad c;
-    QDict *answer;
-
-    start(&c);
-    run(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
-    run(&c, (struct ccad_desc) { .opcode = 0xff });
-    answer = qtest_qmp(c.qts, "{'execute':'qom-get','arguments':{'path':"
-                       "'/machine/peripheral/ccad0','property':"
-                       "'stat-commands'}}");
-    g_assert_cmpint(qdict_get_int(answer, "return"), ==, 2);
-    qobject_unref(answer);
-    answer = qtest_qmp(c.qts, "{'execute':'qom-get','arguments':{'path':"
-                       "'/machine/peripheral/ccad0','property':"
-                       "'stat-errors'}}");
-    g_assert_cmpint(qdict_get_int(answer, "return"), ==, 1);
-    qobject_unref(answer);
-    stop(&c);
-}
-
 void ccad_add_iommu_tests(void)
 {
     qtest_add_func("/ccad/iommu/copy", test_copy);
     qtest_add_func("/ccad/iommu/local-memory", test_local_memory);
     qtest_add_func("/ccad/iommu/not-memory", test_not_memory);
-    qtest_add_func("/ccad/iommu/page-request", test_page_request);
     qtest_add_func("/ccad/iommu/invalidate", test_invalidate);
     qtest_add_func("/ccad/iommu/wide-invalidation", test_wide_invalidation);
+    qtest_add_func("/ccad/iommu/huge-page", test_huge_page);
+    qtest_add_func("/ccad/iommu/two-pasids", test_two_pasids);
+    qtest_add_func("/ccad/iommu/legacy-mode", test_legacy_mode);
     qtest_add_func("/ccad/iommu/accessed-dirty", test_accessed_dirty);
     qtest_add_func("/ccad/iommu/interrupt", test_interrupt);
     qtest_add_func("/ccad/iommu/flr", test_flr);
     qtest_add_func("/ccad/iommu/pasid-off", test_pasid_off);
     qtest_add_func("/ccad/iommu/cut-short", test_cut_short);
     qtest_add_func("/ccad/iommu/stop", test_stop);
-    qtest_add_func("/ccad/iommu/statistics", test_statistics);
 }

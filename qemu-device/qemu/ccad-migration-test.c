@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qtest of ccad: migration to another QEMU while contexts run and a page
- * request is outstanding.  No command is lost or run twice.
+ * qtest of ccad: snapshots, and migration to another QEMU, while contexts run
+ * and a page request is outstanding.  No command is lost or run twice.
  */
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
+#include "qobject/qlist.h"
 #include "ccad-test-process.h"
 
 /*
@@ -21,8 +22,6 @@
 
 static void start_load(Ccad *c)
 {
-    uint32_t tail = c->tail;    /* of context 0 */
-
     for (unsigned i = 0; i < WIDE_PAGES; i++) {
         set_pte(c, WIDE + i, PAGES + PAGE(FIRST + i % PAGES1), PTE_RW);
     }
@@ -37,7 +36,6 @@ static void start_load(Ccad *c)
                        sizeof(d));
     }
     enable_context(c, 1, VA + PAGE(RING1));
-    c->tail = tail;
     qpci_io_writel(c->dev, c->regs, CCAD_DOORBELL(1) + CCAD_DB_TAIL, COMMANDS);
 }
 
@@ -75,6 +73,34 @@ static void wait_for_run_state(QTestState *qts)
     }
 }
 
+/* Pages sent of a migration that has not come to its end. */
+static int64_t pages_sent(QTestState *qts)
+{
+    QDict *answer = qtest_qmp(qts, "{'execute':'query-migrate'}");
+    QDict *info = qdict_get_qdict(answer, "return");
+    int64_t count = 0;
+
+    if (qdict_haskey(info, "ram")) {
+        g_assert_cmpstr(qdict_get_str(info, "status"), ==, "active");
+        count = qdict_get_int(qdict_get_qdict(info, "ram"), "normal");
+    }
+    qobject_unref(answer);
+    return count;
+}
+
+/* The machine is in another QEMU now. */
+static void switch_to(Ccad *c, QTestState *target)
+{
+    qpci_free_pc(c->bus);
+    qtest_quit(c->qts);
+    c->qts = target;
+    c->bus = qpci_new_pc(target, NULL);
+    c->dev->bus = c->bus;
+    if (c->port) {
+        c->port->bus = c->bus;
+    }
+}
+
 /* Go on in another QEMU. */
 static void migrate(Ccad *c)
 {
@@ -85,103 +111,158 @@ static void migrate(Ccad *c)
     qtest_qmp_assert_success(c->qts, "{'execute':'migrate','arguments':"
                              "{'uri':%s}}", uri);
     wait_for_status(c->qts);
-    qpci_free_pc(c->bus);
-    qtest_quit(c->qts);
-
-    c->qts = ccad_qtest_start("%s -incoming defer", c->machine);
-    c->bus = qpci_new_pc(c->qts, NULL);
-    c->dev->bus = c->bus;
-    if (c->port) {
-        c->port->bus = c->bus;
-    }
+    switch_to(c, ccad_qtest_start("%s -incoming defer", c->machine));
     qtest_qmp_assert_success(c->qts, "{'execute':'migrate-incoming',"
                              "'arguments':{'uri':%s}}", uri);
     wait_for_run_state(c->qts);
     unlink(file);
 }
 
+/*
+ * What is under way while the state is saved: a page request that has not been
+ * answered, an entry of the ATC, poison, and context 1.
+ */
+typedef struct Load {
+    PageRequest request;
+    uint32_t i;             /* the command that waits for it */
+    uint64_t commands;      /* that ended before */
+    uint64_t written;       /* by them, records included */
+} Load;
+
+static const struct ccad_desc crc = {
+    .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(4), .len = 0x100 };
+
+static void begin(Ccad *c, Load *load)
+{
+    qpci_msix_enable(c->dev);
+    run(c, crc);
+    qpci_io_writeq(c->dev, c->mem, 0x4000, 0x0123456789abcdefULL);
+    qtest_qmp_assert_success(c->qts, "{'execute':'ccad-inject-poison',"
+                             "'arguments':{'path':'ccad0','start':65536,"
+                             "'length':64}}");
+    load->commands = counter(c, CCAD_STAT_COMMANDS);
+    load->written = counter(c, CCAD_STAT_WRITE_SYSTEM);
+    load->i = submit(c, (struct ccad_desc) {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8, .arg = 7,
+        .flags = CCAD_DESC_INTERRUPT });
+    load->request = next_page_request(c);
+    start_load(c);
+}
+
+/* All of it goes on from where it was, to its end. */
+static void finish(Ccad *c, Load *load)
+{
+    struct ccad_completion r;
+    uint64_t invalidations;
+
+    g_assert_cmphex(context_state(c, 0), ==, CCAD_CTX_ENABLED);
+    g_assert_cmphex(qpci_io_readq(c->dev, c->mem, 0x4000), ==,
+                    0x0123456789abcdefULL);
+    g_assert_cmpuint(qpci_io_readq(c->dev, c->regs, CCAD_REG_POISON_LINES), ==,
+                     1);
+
+    g_assert_false(qpci_msix_pending(c->dev, 1));
+    set_pte(c, 30, PAGES + PAGE(11), PTE_RW);
+    respond(c, &load->request, 0);
+    r = wait_for(c, load->i);
+    g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
+    g_assert_cmpuint(r.page_requests, ==, 1);
+    g_assert_cmphex(qtest_readq(c->qts, PAGES + PAGE(11)), ==, 7);
+    for (int tries = 0; !qpci_msix_pending(c->dev, 1); tries++) {
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+
+    for (unsigned n = 0; n < COMMANDS; n++) {
+        r = wait_for_record(c, PAGES + PAGE(RECORDS1) + n * 64);
+        g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
+        g_assert_cmpuint(r.tag, ==, n);
+        g_assert_cmpuint(r.bytes_done, ==, PAGE(WIDE_PAGES));
+    }
+    g_assert_cmpuint(counter(c, CCAD_STAT_COMMANDS), ==,
+                     load->commands + COMMANDS + 1);
+    g_assert_cmpuint(counter(c, CCAD_STAT_ERRORS), ==, 0);
+    g_assert_cmpuint(counter(c, CCAD_STAT_WRITE_SYSTEM), ==,
+                     load->written + COMMANDS * PAGE(WIDE_PAGES) +
+                     (COMMANDS + 1) * 64 + 8);
+
+    /* Invalidations come as before, and the IOMMU translates. */
+    invalidations = counter(c, CCAD_STAT_INVALIDATIONS);
+    invalidate_page(c, VA + PAGE(4));
+    g_assert_cmpuint(counter(c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 1);
+    r = run(c, crc);
+    g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
+    g_assert_cmpuint(r.translations, ==, 1);
+}
+
 static void test_load(void)
 {
     for (int round = 0; round < 4; round++) {
-        struct ccad_desc crc = {
-            .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(4), .len = 0x100 };
-        PageRequest request;
-        struct ccad_completion r;
-        uint64_t invalidations;
-        uint32_t i;
+        Load load;
         Ccad c;
 
         start(&c);
-        qpci_msix_enable(c.dev);
-        run(&c, crc);
-        qpci_io_writeq(c.dev, c.mem, 0x4000, 0x0123456789abcdefULL);
-        qtest_qmp_assert_success(c.qts, "{'execute':'ccad-inject-poison',"
-                                 "'arguments':{'path':'ccad0','start':65536,"
-                                 "'length':64}}");
-        i = submit(&c, (struct ccad_desc) {
-            .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8, .arg = 7,
-            .flags = CCAD_DESC_INTERRUPT });
-        request = next_page_request(&c);
-        start_load(&c);
+        begin(&c, &load);
         g_usleep(round * 1000);
-
         migrate(&c);
-        g_assert_cmphex(context_state(&c, 0), ==, CCAD_CTX_ENABLED);
-        g_assert_cmphex(qpci_io_readq(c.dev, c.mem, 0x4000), ==,
-                        0x0123456789abcdefULL);
-        g_assert_cmpuint(qpci_io_readq(c.dev, c.regs, CCAD_REG_POISON_LINES),
-                         ==, 1);
-
-        /* The answer comes to the other machine. */
-        g_assert_false(qpci_msix_pending(c.dev, 1));
-        set_pte(&c, 30, PAGES + PAGE(11), PTE_RW);
-        respond(&c, &request, 0);
-        r = wait_for(&c, i);
-        g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
-        g_assert_cmpuint(r.page_requests, ==, 1);
-        g_assert_cmphex(qtest_readq(c.qts, PAGES + PAGE(11)), ==, 7);
-        for (int tries = 0; !qpci_msix_pending(c.dev, 1); tries++) {
-            g_assert_cmpint(tries, <, 10000);
-            g_usleep(1000);
-        }
-
-        for (unsigned n = 0; n < COMMANDS; n++) {
-            for (int tries = 0; ; tries++) {
-                qtest_memread(c.qts, PAGES + PAGE(RECORDS1) + n * 64, &r,
-                              sizeof(r));
-                if (r.status) {
-                    break;
-                }
-                g_assert_cmpint(tries, <, 20000);
-                g_usleep(1000);
-            }
-            g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
-            g_assert_cmpuint(r.tag, ==, n);
-            g_assert_cmpuint(r.bytes_done, ==, PAGE(WIDE_PAGES));
-        }
-        g_assert_cmpuint(counter(&c, CCAD_STAT_COMMANDS), ==, COMMANDS + 2);
-        g_assert_cmpuint(counter(&c, CCAD_STAT_ERRORS), ==, 0);
-        g_assert_cmpuint(counter(&c, CCAD_STAT_WRITE_SYSTEM), ==,
-                         COMMANDS * PAGE(WIDE_PAGES) + (COMMANDS + 2) * 64 +
-                         8);
-
-        /* Invalidations come as before, and the IOMMU translates. */
-        invalidations = counter(&c, CCAD_STAT_INVALIDATIONS);
-        invalidate_page(&c, VA + PAGE(4));
-        g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
-                         invalidations + 1);
-        r = run(&c, crc);
-        g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
-        g_assert_cmpuint(r.translations, ==, 1);
+        finish(&c, &load);
         stop(&c);
     }
+}
+
+/* Pages that engines write when they have been sent are sent again. */
+static void test_live(void)
+{
+    /* What takes long to send lies behind all that the process has. */
+    const uint64_t behind = 0x14000000, size = 64 << 20, word = PAGES + PAGE(10);
+    g_autofree char *path = g_strdup_printf("%s/ccad-migration-%d.sock",
+                                            g_get_tmp_dir(), getpid());
+    g_autofree char *uri = g_strdup_printf("unix:%s", path);
+    const unsigned runs = 100;
+    QTestState *target;
+    Load load;
+    Ccad c;
+
+    start(&c);
+    qtest_memset(c.qts, behind, 0x5a, size);
+    target = ccad_qtest_start("%s -incoming defer", c.machine);
+    qtest_qmp_assert_success(target, "{'execute':'migrate-incoming',"
+                             "'arguments':{'uri':%s}}", uri);
+    qtest_qmp_assert_success(c.qts, "{'execute':'migrate-set-parameters',"
+                             "'arguments':{'max-bandwidth':2097152}}");
+    qtest_qmp_assert_success(c.qts, "{'execute':'migrate','arguments':"
+                             "{'uri':%s}}", uri);
+    for (int tries = 0; pages_sent(c.qts) < 256; tries++) {
+        g_assert_cmpint(tries, <, 20000);
+        g_usleep(1000);
+    }
+    for (unsigned i = 0; i < runs; i++) {
+        g_assert_cmpuint(run(&c, (struct ccad_desc) {
+            .opcode = CCAD_OP_FETCH_ADD, .dst = VA + PAGE(10), .len = 8,
+            .arg = 1 }).status, ==, CCAD_COMP_SUCCESS);
+    }
+    begin(&c, &load);
+    g_assert_cmpint(pages_sent(c.qts), >=, 256);
+    qtest_qmp_assert_success(c.qts, "{'execute':'migrate-set-parameters',"
+                             "'arguments':{'max-bandwidth':0,"
+                             "'downtime-limit':10000}}");
+    wait_for_status(c.qts);
+    wait_for_run_state(target);
+    switch_to(&c, target);
+
+    g_assert_cmpuint(qtest_readq(c.qts, word), ==, runs);
+    finish(&c, &load);
+    g_assert_cmpuint(run(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_FETCH_ADD, .dst = VA + PAGE(10), .len = 8,
+        .arg = 1 }).result, ==, runs);
+    stop(&c);
+    unlink(path);
 }
 
 /* What the ATC held is still there. */
 static void test_atc(void)
 {
-    struct ccad_desc crc = {
-        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(4), .len = 0x100 };
     struct ccad_completion before, after;
     Ccad c;
 
@@ -226,18 +307,11 @@ static void test_stopped(void)
 /* What an error has left in the registers of all that it went through. */
 static void test_errors(void)
 {
-    const uint64_t root_status = CCAD_ECAM + (QPCI_DEVFN(5, 0) << 12) +
-                                 0x100 + PCI_ERR_ROOT_STATUS;
-    const uint16_t reporting = PCI_EXP_DEVCTL_CERE | PCI_EXP_DEVCTL_NFERE |
-                               PCI_EXP_DEVCTL_FERE;
+    const uint64_t root_status = port_aer(PCI_ERR_ROOT_STATUS);
     Ccad c;
 
     start_behind_port(&c, "");
-    qpci_config_writew(c.port, PCI_BRIDGE_CONTROL, PCI_BRIDGE_CTL_SERR);
-    qpci_config_writew(c.port, qpci_find_capability(c.port, PCI_CAP_ID_EXP, 0) +
-                       PCI_EXP_DEVCTL, reporting);
-    qpci_config_writew(c.dev, qpci_find_capability(c.dev, PCI_CAP_ID_EXP, 0) +
-                       PCI_EXP_DEVCTL, reporting);
+    enable_aer(&c);
     set_pte(&c, 20, c.mem.addr, PTE_RW);
     qtest_qmp_assert_success(c.qts, "{'execute':'ccad-inject-poison',"
                              "'arguments':{'path':'ccad0','start':0,"
@@ -253,7 +327,7 @@ static void test_errors(void)
     migrate(&c);
     g_assert_cmphex(qtest_readl(c.qts, root_status) & PCI_ERR_ROOT_UNCOR_RCV,
                     !=, 0);
-    g_assert_cmphex(qtest_readl(c.qts, root_status + 4) >> 16, ==, c.sid);
+    g_assert_cmphex(qtest_readl(c.qts, port_aer(PCI_ERR_ROOT_ERR_SRC)) >> 16, ==, c.sid);
     g_assert_cmphex(qtest_readl(c.qts, cfg(&c, 0x180 + PCI_ERR_UNCOR_STATUS)),
                     ==, PCI_ERR_UNC_POISON_TLP);
     g_assert_cmphex(qpci_io_readq(c.dev, c.regs, CCAD_REG_POISON_ADDR), ==, 0);
@@ -264,10 +338,105 @@ static void test_errors(void)
     stop(&c);
 }
 
+/* Snapshots */
+
+static void wait_for_job(QTestState *qts, const char *id)
+{
+    for (int tries = 0; ; tries++) {
+        QDict *answer = qtest_qmp(qts, "{'execute':'query-jobs'}");
+        QList *jobs = qdict_get_qlist(answer, "return");
+        QDict *job = qobject_to(QDict, qlist_peek(jobs));
+        bool concluded;
+
+        g_assert_nonnull(job);
+        g_assert_cmpstr(qdict_get_str(job, "id"), ==, id);
+        concluded = g_str_equal(qdict_get_str(job, "status"), "concluded");
+        g_assert_cmpstr(qdict_get_try_str(job, "error") ?: "", ==, "");
+        qobject_unref(answer);
+        if (concluded) {
+            break;
+        }
+        g_assert_cmpint(tries, <, 20000);
+        g_usleep(1000);
+    }
+    qtest_qmp_assert_success(qts, "{'execute':'job-dismiss','arguments':"
+                             "{'id':%s}}", id);
+}
+
+/* The block node "snap": a qcow2 image, to hold the machine's state. */
+static void add_image(QTestState *qts, const char *file)
+{
+    qtest_qmp_assert_success(qts, "{'execute':'blockdev-create','arguments':"
+                             "{'job-id':'make','options':{'driver':'file',"
+                             "'filename':%s,'size':0}}}", file);
+    wait_for_job(qts, "make");
+    qtest_qmp_assert_success(qts, "{'execute':'blockdev-add','arguments':"
+                             "{'driver':'file','node-name':'image',"
+                             "'filename':%s}}", file);
+    qtest_qmp_assert_success(qts, "{'execute':'blockdev-create','arguments':"
+                             "{'job-id':'format','options':{'driver':'qcow2',"
+                             "'file':'image','size':1048576}}}");
+    wait_for_job(qts, "format");
+    qtest_qmp_assert_success(qts, "{'execute':'blockdev-add','arguments':"
+                             "{'driver':'qcow2','node-name':'snap',"
+                             "'file':'image'}}");
+}
+
+static void snapshot(QTestState *qts, const char *command)
+{
+    qtest_qmp_assert_success(qts, "{'execute':%s,'arguments':{'job-id':"
+                             "'snapshot','tag':'busy','vmstate':'snap',"
+                             "'devices':['snap']}}", command);
+    wait_for_job(qts, "snapshot");
+    wait_for_run_state(qts);
+}
+
+/* What was saved under load goes on to the same end, however often. */
+static void test_snapshot(void)
+{
+    g_autofree char *file = g_strdup_printf("%s/ccad-snapshot-%d.qcow2",
+                                            g_get_tmp_dir(), getpid());
+    Load load;
+    Ccad c, saved;
+
+    start(&c);
+    add_image(c.qts, file);
+    begin(&c, &load);
+    saved = c;
+    snapshot(c.qts, "snapshot-save");
+    finish(&c, &load);
+
+    /* Whatever is there when the old state comes back is forgotten. */
+    qpci_io_writeq(c.dev, c.mem, 0x4000, 0);
+    run(&c, (struct ccad_desc) { .opcode = 0xff });
+    submit(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(31), .len = 8 });
+    next_page_request(&c);
+    disable_context(&c, 1);
+    start_load(&c);
+    snapshot(c.qts, "snapshot-load");
+    c = saved;
+    finish(&c, &load);
+
+    flr(&c);
+    snapshot(c.qts, "snapshot-load");
+    c = saved;
+    finish(&c, &load);
+
+    snapshot(c.qts, "snapshot-load");
+    snapshot(c.qts, "snapshot-load");
+    c = saved;
+    finish(&c, &load);
+    stop(&c);
+    unlink(file);
+}
+
 void ccad_add_migration_tests(void)
 {
     qtest_add_func("/ccad/migration/errors", test_errors);
     qtest_add_func("/ccad/migration/load", test_load);
+    qtest_add_func("/ccad/migration/live", test_live);
     qtest_add_func("/ccad/migration/atc", test_atc);
     qtest_add_func("/ccad/migration/stopped", test_stopped);
+    qtest_add_func("/ccad/migration/snapshot", test_snapshot);
 }

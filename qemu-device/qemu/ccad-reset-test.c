@@ -142,7 +142,7 @@ static void test_reset(const void *opaque)
         }
         if (reset->machine) {
             set_up(&c);
-            disable_context(&c);
+            disable_context(&c, 0);
             reset_device(&c);
         } else {
             /* The answer that is still under way goes nowhere. */

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* For the qtests of ccad: see ccad-test-process.h. */
 #include "qemu/osdep.h"
+#include "hw/pci/pcie_regs.h"
 #include "ccad-test-process.h"
 
 /* Guest physical memory; the IOMMU's own structures are at QVTD_MEM_BASE. */
-#define PT_L4       0x11000000ULL
-#define PT_L3       0x11001000ULL
-#define PT_L2       0x11002000ULL
-#define PT_L1       0x11003000ULL
+#define TABLES      0x11000000ULL   /* four levels, a page each */
 #define PRQ         0x11010000ULL   /* page request queue, 128 entries */
 
 #define PORT_DEVFN  QPCI_DEVFN(5, 0)
 #define PORT_BUS    1
+#define PORT_AER    0x100
 
 uint64_t cfg(Ccad *c, uint16_t offset)
 {
@@ -20,7 +19,7 @@ uint64_t cfg(Ccad *c, uint16_t offset)
 
 static uint64_t pte_addr(unsigned page)
 {
-    return PT_L1 + page * 8;
+    return TABLES + 0x3000 + page * 8;
 }
 
 void set_pte(Ccad *c, unsigned page, uint64_t pa, uint64_t bits)
@@ -33,30 +32,45 @@ uint64_t get_pte(Ccad *c, unsigned page)
     return qtest_readq(c->qts, pte_addr(page));
 }
 
-/* Root, context and PASID entries come from libqos, for PASID 0. */
-static void set_up_iommu(Ccad *c)
+void set_up_pasid(Ccad *c, uint32_t pasid, uint64_t l4,
+                  uint64_t pages)
 {
-    uint64_t context = QVTD_CONTEXT_TABLE_BASE +
-                       (c->sid & 0xff) * VTD_CTX_ENTRY_SCALABLE_SIZE;
-    uint64_t entry = QVTD_PASID_TABLE_BASE + PASID * VTD_PASID_ENTRY_SIZE;
+    const uint64_t l3 = l4 + 0x1000, l2 = l4 + 0x2000,
+                   l1 = l4 + 0x3000;
+    uint64_t entry = QVTD_PASID_TABLE_BASE + pasid * VTD_PASID_ENTRY_SIZE;
 
-    qvtd_build_translation(c->qts, QVTD_TM_SCALABLE_FLT, c->sid);
-    /* Device TLB, PASID and page requests */
-    qtest_writeq(c->qts, context, qtest_readq(c->qts, context) | 0x1c);
     qtest_memset(c->qts, entry, 0, VTD_PASID_ENTRY_SIZE);
-    qtest_writeq(c->qts, entry + 16, PT_L4);
+    qtest_writeq(c->qts, entry + 16, l4);
     qtest_writeq(c->qts, entry + 8, QVTD_DOMAIN_ID);
     /* 48 bits of address, as Linux says here for the first stage, too */
     qtest_writeq(c->qts, entry, VTD_PASID_ENTRY_P | 2 << 2 |
                  (uint64_t)VTD_SM_PASID_ENTRY_FST << 6);
 
-    qtest_memset(c->qts, PT_L4, 0, 0x4000);
-    qtest_writeq(c->qts, PT_L4 + (VA >> 39 & 511) * 8, PT_L3 | PTE_RW);
-    qtest_writeq(c->qts, PT_L3 + (VA >> 30 & 511) * 8, PT_L2 | PTE_RW);
-    qtest_writeq(c->qts, PT_L2 + (VA >> 21 & 511) * 8, PT_L1 | PTE_RW);
+    qtest_memset(c->qts, l4, 0, 0x4000);
+    qtest_writeq(c->qts, l4 + (VA >> 39 & 511) * 8, l3 | PTE_RW);
+    qtest_writeq(c->qts, l3 + (VA >> 30 & 511) * 8, l2 | PTE_RW);
+    qtest_writeq(c->qts, l2 + (VA >> 21 & 511) * 8, l1 | PTE_RW);
     for (unsigned i = 0; i < SETUP_PAGES; i++) {
-        set_pte(c, i, PAGES + PAGE(i), PTE_RW);
+        qtest_writeq(c->qts, l1 + i * 8, (pages + PAGE(i)) | PTE_RW);
     }
+}
+
+void set_huge(Ccad *c, uint64_t pa)
+{
+    qtest_writeq(c->qts, TABLES + 0x2000 + (HUGE_VA >> 21 & 511) * 8,
+                 pa ? pa | PTE_RW | PTE_HUGE : 0);
+}
+
+/* Root, context and PASID entries come from libqos, for PASID 0. */
+static void set_up_iommu(Ccad *c)
+{
+    uint64_t context = QVTD_CONTEXT_TABLE_BASE +
+                       (c->sid & 0xff) * VTD_CTX_ENTRY_SCALABLE_SIZE;
+
+    qvtd_build_translation(c->qts, QVTD_TM_SCALABLE_FLT, c->sid);
+    /* Device TLB, PASID and page requests */
+    qtest_writeq(c->qts, context, qtest_readq(c->qts, context) | 0x1c);
+    set_up_pasid(c, PASID, TABLES, PAGES);
     qtest_memset(c->qts, PAGES, 0, PAGE(SETUP_PAGES));
 
     qtest_writeq(c->qts, VTD + DMAR_PQH_REG, 0);
@@ -97,18 +111,25 @@ uint32_t context_state(Ccad *c, unsigned n)
     return qpci_io_readl(c->dev, c->regs, CCAD_DOORBELL(n) + CCAD_DB_STATUS);
 }
 
-void enable_context(Ccad *c, unsigned n, uint64_t ring)
+void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
 {
     uint32_t block = CCAD_CTX(n);
 
-    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_PASID, PASID);
+    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_PASID, pasid);
     qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_VECTOR, n + 1);
     qpci_io_writeq(c->dev, c->regs, block + CCAD_CTX_RING, ring);
     qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_RING_SHIFT, RING_SHIFT);
     qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_CTRL,
                    CCAD_CTX_CTRL_ENABLE);
     g_assert_cmphex(context_state(c, n), ==, CCAD_CTX_ENABLED);
-    c->tail = 0;
+}
+
+void enable_context(Ccad *c, unsigned n, uint64_t ring)
+{
+    enable_context_with(c, n, ring, PASID);
+    if (n == 0) {
+        c->tail = 0;
+    }
 }
 
 /* As firmware does: everything below the port has one bus and one window. */
@@ -198,19 +219,26 @@ uint32_t submit(Ccad *c, struct ccad_desc d)
     return i;
 }
 
-struct ccad_completion wait_for(Ccad *c, uint32_t i)
+struct ccad_completion wait_for_record(Ccad *c, uint64_t pa)
 {
     struct ccad_completion r;
 
-    for (int tries = 0; tries < 10000; tries++) {
-        qtest_memread(c->qts, record(i), &r, sizeof(r));
+    for (int tries = 0; tries < 20000; tries++) {
+        qtest_memread(c->qts, pa, &r, sizeof(r));
         if (r.status) {
-            g_assert_cmphex(r.tag, ==, 0xc0de0000 | i);
             return r;
         }
         g_usleep(1000);
     }
-    g_error("command %u did not end", i);
+    g_error("the command with its record at 0x%" PRIx64 " did not end", pa);
+}
+
+struct ccad_completion wait_for(Ccad *c, uint32_t i)
+{
+    struct ccad_completion r = wait_for_record(c, record(i));
+
+    g_assert_cmphex(r.tag, ==, 0xc0de0000 | i);
+    return r;
 }
 
 struct ccad_completion run(Ccad *c, struct ccad_desc d)
@@ -247,7 +275,7 @@ void invalidate_page(Ccad *c, uint64_t va)
           va);
 }
 
-PageRequest next_page_request(Ccad *c)
+PageRequest next_of_group(Ccad *c, bool last)
 {
     uint64_t head = qtest_readq(c->qts, VTD + DMAR_PQH_REG);
     uint64_t lo, hi;
@@ -263,7 +291,7 @@ PageRequest next_page_request(Ccad *c)
     hi = qtest_readq(c->qts, PRQ + head + 8);
     g_assert_cmphex(lo, ==, VTD_PRD_TYPE | VTD_PRD_PP(1) | VTD_PRD_RID(c->sid) |
                     VTD_PRD_PASID(PASID));
-    g_assert_cmphex(hi & VTD_PRD_LPIG(1), !=, 0);
+    g_assert_true(!(hi & VTD_PRD_LPIG(1)) == !last);
     qtest_writeq(c->qts, VTD + DMAR_PQH_REG,
                  (head + VTD_PQA_ENTRY_SIZE) % (128 * VTD_PQA_ENTRY_SIZE));
     qtest_writel(c->qts, VTD + DMAR_PRS_REG, VTD_PR_STATUS_PPR);
@@ -275,6 +303,11 @@ PageRequest next_page_request(Ccad *c)
     };
 }
 
+PageRequest next_page_request(Ccad *c)
+{
+    return next_of_group(c, true);
+}
+
 void respond(Ccad *c, PageRequest *request, unsigned code)
 {
     queue(c, VTD_INV_DESC_PGRESP | 1 << 4 | code << 12 | c->sid << 16 |
@@ -282,10 +315,10 @@ void respond(Ccad *c, PageRequest *request, unsigned code)
           VTD_PRD_LPIG(1) | (uint64_t)request->group << 3);
 }
 
-void disable_context(Ccad *c)
+void disable_context(Ccad *c, unsigned n)
 {
-    qpci_io_writel(c->dev, c->regs, CCAD_CTX(0) + CCAD_CTX_CTRL, 0);
-    for (int tries = 0; context_state(c, 0) != CCAD_CTX_DISABLED; tries++) {
+    qpci_io_writel(c->dev, c->regs, CCAD_CTX(n) + CCAD_CTX_CTRL, 0);
+    for (int tries = 0; context_state(c, n) != CCAD_CTX_DISABLED; tries++) {
         g_assert_cmpint(tries, <, 10000);
         g_usleep(1000);
     }
@@ -296,6 +329,38 @@ void flr(Ccad *c)
     uint8_t cap = qpci_find_capability(c->dev, PCI_CAP_ID_EXP, 0);
 
     qpci_config_writew(c->dev, cap + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
+}
+
+void enable_aer(Ccad *c)
+{
+    uint8_t cap = qpci_find_capability(c->dev, PCI_CAP_ID_EXP, 0);
+    uint8_t port_cap = qpci_find_capability(c->port, PCI_CAP_ID_EXP, 0);
+    uint16_t all = PCI_EXP_DEVCTL_CERE | PCI_EXP_DEVCTL_NFERE |
+                   PCI_EXP_DEVCTL_FERE;
+
+    qpci_config_writew(c->port, PCI_BRIDGE_CONTROL, PCI_BRIDGE_CTL_SERR);
+    qpci_config_writew(c->port, port_cap + PCI_EXP_DEVCTL, all);
+    qpci_config_writew(c->dev, cap + PCI_EXP_DEVCTL, all);
+}
+
+uint64_t port_aer(uint16_t offset)
+{
+    return CCAD_ECAM + (PORT_DEVFN << 12) + PORT_AER + offset;
+}
+
+uint32_t wait_for_root_status(Ccad *c)
+{
+    for (int tries = 0; ; tries++) {
+        uint32_t status = qtest_readl(c->qts, port_aer(PCI_ERR_ROOT_STATUS)) &
+                          0x7f;
+
+        if (status) {
+            qtest_writel(c->qts, port_aer(PCI_ERR_ROOT_STATUS), status);
+            return status;
+        }
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
 }
 
 QDict *info(Ccad *c)

@@ -14,6 +14,7 @@
 #define VTD         Q35_HOST_BRIDGE_IOMMU_ADDR
 
 #define PASID       5
+#define PASID2      6
 #define IQ_ENTRIES  128     /* of 256 bits */
 
 /*
@@ -30,6 +31,11 @@
 
 #define PTE_RW      (VTD_FS_P | VTD_FS_RW | VTD_FS_US)
 #define PTE_RO      (VTD_FS_P | VTD_FS_US)
+#define PTE_HUGE    0x80
+
+/* Where a page of 2 MiB may be, and memory for one. */
+#define HUGE_VA     (VA + 0x200000)
+#define HUGE_PAGE   0x13000000ULL
 
 #define CCAD_PROCESS CCAD_IOMMU CCAD_LOCAL \
                      "-device ccad,id=ccad0,addr=04.0,memdev=local"
@@ -58,11 +64,19 @@ uint64_t cfg(Ccad *c, uint16_t offset);
 /* The entry of a page in the tables of the process. */
 void set_pte(Ccad *c, unsigned page, uint64_t pa, uint64_t bits);
 uint64_t get_pte(Ccad *c, unsigned page);
+/* Map HUGE_VA to 2 MiB at pa, or not at all if that is 0. */
+void set_huge(Ccad *c, uint64_t pa);
+/*
+ * Another process, with tables in four pages from tables on, whose first pages
+ * from VA on are mapped to physical ones from pages on.
+ */
+void set_up_pasid(Ccad *c, uint32_t pasid, uint64_t tables, uint64_t pages);
 /* As a driver does: everything that a reset clears. */
 void enable_device(Ccad *c);
 /* CCAD_DB_STATUS */
 uint32_t context_state(Ccad *c, unsigned n);
 void enable_context(Ccad *c, unsigned n, uint64_t ring);
+void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid);
 /* What PCI has of a machine that was started. */
 void find(Ccad *c);
 /* Everything that a machine loses when it is reset; the first part of it. */
@@ -77,6 +91,7 @@ uint64_t record(uint32_t i);
 /* Commands of context 0; the tag and the record are set here. */
 uint32_t submit(Ccad *c, struct ccad_desc d);
 struct ccad_completion wait_for(Ccad *c, uint32_t i);
+struct ccad_completion wait_for_record(Ccad *c, uint64_t pa);
 struct ccad_completion run(Ccad *c, struct ccad_desc d);
 /* CCAD_STAT_* of the device. */
 uint64_t counter(Ccad *c, uint32_t which);
@@ -85,10 +100,18 @@ void queue(Ccad *c, uint64_t lo, uint64_t hi);
 void invalidate_page(Ccad *c, uint64_t va);
 /* Wait for a page request and take it out of the IOMMU's queue. */
 PageRequest next_page_request(Ccad *c);
+/* The same of a group of several, of which this is the last or not. */
+PageRequest next_of_group(Ccad *c, bool last);
 /* Code 0 is success, 1 an invalid request. */
 void respond(Ccad *c, PageRequest *request, unsigned code);
-void disable_context(Ccad *c);
+void disable_context(Ccad *c, unsigned n);
 void flr(Ccad *c);
+/* A driver behind a port that wants to hear of errors. */
+void enable_aer(Ccad *c);
+/* Address of a register of the port's AER capability. */
+uint64_t port_aer(uint16_t offset);
+/* Wait for the port to have an error, and clear it. */
+uint32_t wait_for_root_status(Ccad *c);
 /* What query-ccad returns. */
 QDict *info(Ccad *c);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qtest of ccad: what the device says of itself, and what it refuses.
+ * qtest of ccad: what the device says of itself.
  * Everything that goes through the IOMMU is in ccad-iommu-test.c.
  */
 #include "qemu/osdep.h"
@@ -8,6 +8,8 @@
 #include "ccad-test.h"
 
 #define FIRMWARE_SIZE (64 * 1024)
+#define MACHINE "-machine q35 -m 512 -nodefaults " \
+                "-global apic-common.vapic=off -bios %s %s"
 
 static char *firmware;
 
@@ -19,8 +21,26 @@ QTestState *ccad_qtest_start(const char *fmt, ...)
     va_start(ap, fmt);
     options = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    return qtest_initf("-machine q35 -m 512 -nodefaults -global "
-                       "apic-common.vapic=off -bios %s %s", firmware, options);
+    return qtest_initf(MACHINE, firmware, options);
+}
+
+bool ccad_qemu_run(const char *options, char **out, char **err)
+{
+    g_autofree char *line = g_strdup_printf("%s -accel qtest -display none "
+                                            MACHINE,
+                                            getenv("QTEST_QEMU_BINARY"),
+                                            firmware, options);
+    g_auto(GStrv) argv = NULL;
+    g_autoptr(GError) gerr = NULL;
+    int status;
+
+    g_shell_parse_argv(line, NULL, &argv, &gerr);
+    g_assert_no_error(gerr);
+    g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, out, err,
+                 &status, &gerr);
+    g_assert_no_error(gerr);
+    g_assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status) == 0;
 }
 
 void ccad_enable_ecam(QPCIBus *bus)
@@ -42,9 +62,6 @@ static void make_firmware(void)
     close(fd);
 }
 
-#define NUMA "-object memory-backend-ram,id=ram,size=512M " \
-             "-numa node,nodeid=0,memdev=ram -numa node,nodeid=1 "
-
 typedef struct Ccad {
     QTestState *qts;
     QPCIBus *bus;
@@ -54,7 +71,7 @@ typedef struct Ccad {
 
 static void ccad_start(Ccad *c, const char *options)
 {
-    c->qts = ccad_qtest_start(NUMA CCAD_IOMMU CCAD_LOCAL "-device ccad,"
+    c->qts = ccad_qtest_start(CCAD_NUMA CCAD_IOMMU CCAD_LOCAL "-device ccad,"
                               "id=ccad0,addr=04.0,memdev=local%s", options);
     c->bus = qpci_new_pc(c->qts, NULL);
     c->dev = qpci_device_find(c->bus, QPCI_DEVFN(4, 0));
@@ -317,90 +334,9 @@ static void test_local_memory(void)
     ccad_stop(&c);
 }
 
-typedef struct Refusal {
-    const char *name;
-    const char *machine;    /* the command line before the device */
-    const char *device;     /* arguments of device_add, JSON */
-    const char *error;      /* part of what it answers */
-} Refusal;
-
-#define PORT CCAD_IOMMU "-device pcie-root-port,id=rp,slot=1 "
-#define ON_PORT "'driver':'ccad','bus':'rp'"
-
-static const Refusal refusals[] = {
-    { "no-memdev", PORT, ON_PORT, "'memdev' is required" },
-    { "memdev-in-use",
-      PORT "-device ccad,memdev=local,bus=pcie.0", ON_PORT ",'memdev':'local'",
-      "memory backend 'local' is in use" },
-    { "memdev-size", PORT "-object memory-backend-ram,id=odd,size=12M",
-      ON_PORT ",'memdev':'odd'", "'odd' is not a power of two" },
-    { "contexts-0", PORT, ON_PORT ",'memdev':'local','contexts':0",
-      "contexts must be 1 to 1024" },
-    { "contexts-1025", PORT, ON_PORT ",'memdev':'local','contexts':1025",
-      "contexts must be 1 to 1024" },
-    { "engines-65", PORT, ON_PORT ",'memdev':'local','engines':65",
-      "engines must be 1 to 64" },
-    { "atc-sets-3", PORT, ON_PORT ",'memdev':'local','atc-sets':3",
-      "atc-sets must be a power of two" },
-    { "page-requests-513", PORT, ON_PORT ",'memdev':'local',"
-      "'page-requests':513", "page-requests must be 1 to 512" },
-    { "proximity-no-node", PORT, ON_PORT ",'memdev':'local',"
-      "'proximity-domain':2", "is no NUMA node" },
-    { "proximity-with-memory", PORT,
-      ON_PORT ",'memdev':'local','proximity-domain':0",
-      "has memory or CPUs" },
-    { "no-iommu", "-device pcie-root-port,id=rp,slot=1",
-      ON_PORT ",'memdev':'local'", "no IOMMU serves" },
-    { "device-iotlb-off",
-      "-device intel-iommu,scalable-mode=on,fsts=on,pasid-bits=20 "
-      "-device pcie-root-port,id=rp,slot=1",
-      ON_PORT ",'memdev':'local'", "device-iotlb=off" },
-    { "snoop-control-on",
-      "-device intel-iommu,device-iotlb=on,snoop-control=on "
-      "-device pcie-root-port,id=rp,slot=1",
-      ON_PORT ",'memdev':'local'", "snoop-control=on" },
-    { "iommu-without-ats", "-device virtio-iommu-pci "
-      "-device pcie-root-port,id=rp,slot=1",
-      ON_PORT ",'memdev':'local'", "has no ATS" },
-    { "conventional-bus", CCAD_IOMMU "-device pcie-pci-bridge,id=rp",
-      ON_PORT ",'memdev':'local','addr':'1'", "is not PCI Express" },
-};
-
-static void test_refusal(const void *opaque)
-{
-    const Refusal *r = opaque;
-    QTestState *qts = ccad_qtest_start(NUMA CCAD_LOCAL "%s", r->machine);
-    g_autofree char *command =
-        g_strdup_printf("{'execute':'device_add','arguments':{%s}}",
-                        r->device);
-    QDict *answer, *error;
-
-    /* The text is one of those above, no format. */
-    qtest_qmp_send_raw(qts, "%s", command);
-    answer = qtest_qmp_receive(qts);
-    error = qdict_get_qdict(answer, "error");
-    g_assert_nonnull(error);
-    if (!strstr(qdict_get_str(error, "desc"), r->error)) {
-        g_test_message("got: %s", qdict_get_str(error, "desc"));
-        g_test_fail();
-    }
-    qobject_unref(answer);
-
-    /* A refused device leaves nothing behind: a good one still fits. */
-    if (strstr(r->machine, "svm=on") && strstr(r->machine, "root-port") &&
-        !strstr(r->machine, "memdev=local")) {
-        answer = qtest_qmp(qts, "{'execute':'device_add','arguments':"
-                           "{'driver':'ccad','bus':'rp',"
-                           "'memdev':'local'}}");
-        g_assert_true(qdict_haskey(answer, "return"));
-        qobject_unref(answer);
-    }
-    qtest_quit(qts);
-}
-
 static void test_unplug(void)
 {
-    QTestState *qts = ccad_qtest_start(PORT CCAD_LOCAL);
+    QTestState *qts = ccad_qtest_start(CCAD_PORT CCAD_LOCAL);
 
     for (int i = 0; i < 3; i++) {
         QDict *answer;
@@ -439,13 +375,10 @@ int main(int argc, char **argv)
     qtest_add_func("/ccad/registers", test_registers);
     qtest_add_func("/ccad/local-memory", test_local_memory);
     qtest_add_func("/ccad/unplug", test_unplug);
-    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
-        g_autofree char *path = g_strdup_printf("/ccad/refuse/%s",
-                                                refusals[i].name);
-
-        qtest_add_data_func(path, &refusals[i], test_refusal);
-    }
+    ccad_add_options_tests();
     ccad_add_iommu_tests();
+    ccad_add_pri_tests();
+    ccad_add_notify_tests();
     ccad_add_qmp_tests();
     ccad_add_reset_tests();
     ccad_add_migration_tests();
