@@ -32,6 +32,24 @@ FIXTURE_TEARDOWN(engines)
 	ccad_close(&self->ctx);
 }
 
+TEST_F(engines, move)
+{
+	struct ccad_desc nop = { .opcode = CCAD_OP_NOP }, fence = { .opcode = CCAD_OP_FENCE };
+
+	test_pattern(self->src, MB, 1);
+	EXPECT_SUCCESS(&self->ctx, nop, &self->comp);
+	EXPECT_SUCCESS(&self->ctx, ccad_copy(self->dst + 3, self->src + 5, MB / 2), &self->comp);
+	EXPECT_EQ(MB / 2, self->comp.bytes_done);
+	EXPECT_SUCCESS(&self->ctx, fence, &self->comp);
+	EXPECT_EQ(0, memcmp(self->dst + 3, self->src + 5, MB / 2));
+	EXPECT_EQ(0, self->dst[2]);
+	EXPECT_EQ(0, self->dst[3 + MB / 2]);
+	EXPECT_SUCCESS(&self->ctx, ccad_crc32c(self->dst + 3, MB / 2, 0), &self->comp);
+	EXPECT_EQ(test_crc32c(0, self->src + 5, MB / 2), self->comp.result);
+	EXPECT_SUCCESS(&self->ctx, ccad_fill(self->dst + 8, 0x0102030405060708, 16), &self->comp);
+	EXPECT_EQ(0x0102030405060708, *(__u64 *)(self->dst + 16));
+}
+
 TEST_F(engines, compare)
 {
 	test_pattern(self->src, MB, 1);
