@@ -268,15 +268,17 @@ static const struct {
     const char *description;
 } ccad_descriptions[] = {
     { "memdev", "Memory backend that is the local memory; its size is a "
-                "power of two" },
+                "power of two from 4 KiB on" },
     { "contexts", "Contexts, each with a doorbell page, 1 to 1024" },
     { "engines", "Engine threads, 1 to 64" },
-    { "atc-sets", "Sets of the address translation cache, a power of two" },
-    { "atc-ways", "Entries in each set of the address translation cache" },
+    { "atc-sets", "Sets of the address translation cache, a power of two up to "
+                  "65536" },
+    { "atc-ways", "Entries in each set of the address translation cache, 1 to "
+                  "64" },
     { "page-requests", "Most page requests outstanding, 1 to 512" },
     { "page-request-group", "Most pages in a page request group, 1 to 16" },
     { "time-slice-ns", "Device time of a time slice, for contexts that set "
-                       "none" },
+                       "none; not 0" },
     { "ordered", "Run contexts in the order of their device clocks and charge "
                  "their use of the same memory at the same time" },
     { "counters", "Granules that the access counters count at once, 1 to "
