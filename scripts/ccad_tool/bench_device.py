@@ -160,4 +160,5 @@ def main(args):
     out = rows(core_table(), of_core)
     if not args.core_only:
         out += rows(guest_table(), _run_guest(args), of_core)
+    progress.note("ratio: value / its yardstick's; of times less is better, of the rest more")
     return bench_rows.report(out, args.json)
