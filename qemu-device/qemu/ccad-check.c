@@ -114,7 +114,7 @@ static bool ccad_check_vtd(Object *vtd, Error **errp)
 {
     ERRP_GUARD();
 
-    /* With these two it would end QEMU when the first notifier is registered. */
+    /* With these two it would end QEMU when the first notifier comes. */
     if (!object_property_get_bool(vtd, "device-iotlb", &error_abort)) {
         error_setg(errp, "intel-iommu has device-iotlb=off");
         error_append_hint(errp, "Add 'device-iotlb=on' to "

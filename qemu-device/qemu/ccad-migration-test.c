@@ -215,7 +215,8 @@ static void test_load(void)
 static void test_live(void)
 {
     /* What takes long to send lies behind all that the process has. */
-    const uint64_t behind = 0x14000000, size = 64 << 20, word = PAGES + PAGE(10);
+    const uint64_t behind = 0x14000000, size = 64 << 20;
+    const uint64_t word = PAGES + PAGE(10);
     g_autofree char *path = g_strdup_printf("%s/ccad-migration-%d.sock",
                                             g_get_tmp_dir(), getpid());
     g_autofree char *uri = g_strdup_printf("unix:%s", path);
@@ -327,7 +328,8 @@ static void test_errors(void)
     migrate(&c);
     g_assert_cmphex(qtest_readl(c.qts, root_status) & PCI_ERR_ROOT_UNCOR_RCV,
                     !=, 0);
-    g_assert_cmphex(qtest_readl(c.qts, port_aer(PCI_ERR_ROOT_ERR_SRC)) >> 16, ==, c.sid);
+    g_assert_cmphex(qtest_readl(c.qts, port_aer(PCI_ERR_ROOT_ERR_SRC)) >> 16,
+                    ==, c.sid);
     g_assert_cmphex(qtest_readl(c.qts, cfg(&c, 0x180 + PCI_ERR_UNCOR_STATUS)),
                     ==, PCI_ERR_UNC_POISON_TLP);
     g_assert_cmphex(qpci_io_readq(c.dev, c.regs, CCAD_REG_POISON_ADDR), ==, 0);
