@@ -5,27 +5,22 @@
  * coherent node, take its pages away, or count them as what they are not.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/swap.h>
 #include <sys/wait.h>
 
 #include <numaif.h>
 
 #include "kselftest_harness.h"
+#include "cdm_env.h"
 #include "cdm_util.h"
 
 #define LEN	(8 * MB)
 #define PAGES	((long)(LEN / 4096))
-#define KSM	"/sys/kernel/mm/ksm/"
-#define CGROUP	"/sys/fs/cgroup/"
-#define GROUP	CGROUP "cdm-test"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -36,7 +31,6 @@ FIXTURE(leak)
 	int node, ordinary;
 	unsigned long mask;
 	long used;
-	char swap[256];
 };
 
 FIXTURE_SETUP(leak)
@@ -54,65 +48,9 @@ FIXTURE_SETUP(leak)
 
 FIXTURE_TEARDOWN(leak)
 {
-	cdm_write_string(KSM "run", "2");
-	cdm_write_string(CGROUP "cgroup.procs", "0");
-	rmdir(GROUP);
-	if (self->swap[0]) {
-		swapoff(self->swap);
-		unlink(self->swap);
-	}
-}
-
-/* A swap file of @size: the header says only how long it is. */
-static int swap_on(struct _test_data_leak *self, size_t size)
-{
-	const char *dir = cdm_scratch();
-	unsigned int header[3];
-	char *zero;
-	size_t done;
-	int fd;
-
-	if (!dir)
-		return -ENOENT;
-	snprintf(self->swap, sizeof(self->swap), "%.200s/cdm-swap", dir);
-	fd = open(self->swap, O_CREAT | O_TRUNC | O_RDWR, 0600);
-	zero = calloc(1, MB);
-	if (fd < 0 || !zero)
-		return -errno;
-	for (done = 0; done < size; done += MB)
-		if (write(fd, zero, MB) != (ssize_t)MB)
-			return -errno;
-	free(zero);
-	header[0] = 1;			/* version */
-	header[1] = size / 4096 - 1;	/* last page */
-	header[2] = 0;			/* bad pages */
-	if (pwrite(fd, header, sizeof(header), 1024) != sizeof(header) ||
-	    pwrite(fd, "SWAPSPACE2", 10, 4096 - 10) != 10 || fsync(fd))
-		return -errno;
-	close(fd);
-	return swapon(self->swap, 0) ? -errno : 0;
-}
-
-static int group_make(const char *controllers)
-{
-	cdm_write_string(CGROUP "cgroup.subtree_control", controllers);
-	return mkdir(GROUP, 0755) && errno != EEXIST ? -errno : 0;
-}
-
-static long system_kb(const char *name)
-{
-	size_t len = strlen(name);
-	char line[128];
-	long kb = -1;
-	FILE *f;
-
-	f = fopen("/proc/meminfo", "r");
-	while (f && kb < 0 && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len) && line[len] == ':')
-			kb = strtol(line + len + 1, NULL, 10);
-	if (f)
-		fclose(f);
-	return kb;
+	cdm_ksm_off();
+	cdm_group_remove();
+	cdm_swap_off();
 }
 
 /* Pages that lie between one another in the swap area come in one by one. */
@@ -122,11 +60,11 @@ TEST_F_TIMEOUT(leak, swap_readahead, 120)
 	long before = cdm_vmstat("pswpin");
 	size_t i;
 
-	if (group_make("+memory") || access(GROUP "/memory.reclaim", W_OK))
+	if (cdm_group_make("+memory") || access(CDM_GROUP "/memory.reclaim", W_OK))
 		SKIP(return, "no memory cgroups");
-	if (swap_on(self, 64 * MB))
+	if (cdm_swap_on(64 * MB))
 		SKIP(return, "no swap to be had");
-	ASSERT_EQ(0, cdm_write_string(GROUP "/cgroup.procs", "0"));
+	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/cgroup.procs", "0"));
 	/* Readahead by place in the swap area is what could leak. */
 	cdm_write_string("/sys/kernel/mm/swap/vma_ra_enabled", "false");
 	ASSERT_EQ(0, cdm_bind(bound, LEN, MPOL_BIND, self->mask, 0));
@@ -138,8 +76,8 @@ TEST_F_TIMEOUT(leak, swap_readahead, 120)
 		madvise(free + i, 4 * 4096, MADV_PAGEOUT);
 	}
 	/* Out of the swap cache too. */
-	for (i = 0; i < 100 && system_kb("SwapCached") > 512; i++) {
-		cdm_write_string(GROUP "/memory.reclaim", "4M");
+	for (i = 0; i < 100 && cdm_meminfo("SwapCached") > 512; i++) {
+		cdm_write_string(CDM_GROUP "/memory.reclaim", "4M");
 		usleep(10000);
 	}
 	EXPECT_TRUE(cdm_check_pattern(bound, LEN, 51));
@@ -153,56 +91,24 @@ TEST_F_TIMEOUT(leak, swap_readahead, 120)
 	cdm_write_string("/sys/kernel/mm/swap/vma_ra_enabled", "true");
 }
 
-static void ksm_scan(int times)
-{
-	long until;
-	int i;
-
-	cdm_write_string(KSM "pages_to_scan", "20000");
-	cdm_write_string(KSM "sleep_millisecs", "1");
-	cdm_write_string(KSM "run", "1");
-	until = cdm_read_long(KSM "full_scans") + times;
-	for (i = 0; i < 200 && cdm_read_long(KSM "full_scans") < until; i++)
-		usleep(50000);
-}
-
 /* Equal pages on both sides are merged on neither's account. */
 TEST_F_TIMEOUT(leak, ksm, 120)
 {
 	char *bound = cdm_map(MB), *free = cdm_map(MB);
 
-	if (access(KSM "run", W_OK))
+	if (access(CDM_KSM "run", W_OK))
 		SKIP(return, "no KSM");
 	ASSERT_EQ(0, cdm_bind(bound, MB, MPOL_BIND, self->mask, 0));
 	memset(bound, 'k', MB);
 	memset(free, 'k', MB);
 	ASSERT_EQ(0, madvise(bound, MB, MADV_MERGEABLE));
 	ASSERT_EQ(0, madvise(free, MB, MADV_MERGEABLE));
-	ksm_scan(4);
+	cdm_ksm_scan(4);
 	/* The control: it did merge what it may. */
-	EXPECT_GT(cdm_read_long(KSM "pages_sharing"), 200);
+	EXPECT_GT(cdm_read_long(CDM_KSM "pages_sharing"), 200);
 	EXPECT_EQ(256, (long)cdm_pages_on(bound, MB, self->node));
 	EXPECT_EQ(256, (long)cdm_pages_on(free, MB, self->ordinary));
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used + 256));
-}
-
-/* Run @fn in the group; its return value is the child's exit code. */
-static int group_run(int (*fn)(unsigned long mask), unsigned long mask)
-{
-	int status;
-	pid_t pid;
-
-	pid = fork();
-	if (pid < 0)
-		return -errno;
-	if (!pid) {
-		if (cdm_write_string(GROUP "/cgroup.procs", "0"))
-			_exit(100);
-		_exit(fn(mask));
-	}
-	if (waitpid(pid, &status, 0) != pid)
-		return -errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 static int fill_bound(unsigned long mask)
@@ -221,14 +127,14 @@ TEST_F_TIMEOUT(leak, memory_cgroup_limit, 120)
 	char text[256] = "";
 	FILE *f;
 
-	if (group_make("+memory") || access(GROUP "/memory.max", W_OK))
+	if (cdm_group_make("+memory") || access(CDM_GROUP "/memory.max", W_OK))
 		SKIP(return, "no memory cgroups");
-	if (swap_on(self, 64 * MB))
+	if (cdm_swap_on(64 * MB))
 		SKIP(return, "no swap to be had");
-	ASSERT_EQ(0, cdm_write_string(GROUP "/memory.max", "16M"));
-	EXPECT_EQ(0, group_run(fill_bound, self->mask))
+	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/memory.max", "16M"));
+	EXPECT_EQ(0, cdm_group_run(fill_bound, self->mask))
 		TH_LOG("1 not bound, 2 wrong data, 137 killed");
-	f = fopen(GROUP "/memory.events", "r");
+	f = fopen(CDM_GROUP "/memory.events", "r");
 	ASSERT_NE(NULL, f);
 	ASSERT_GT(fread(text, 1, sizeof(text) - 1, f), 0);
 	fclose(f);
@@ -253,17 +159,17 @@ TEST_F(leak, cpuset)
 {
 	char mems[32];
 
-	if (group_make("+cpuset") || access(GROUP "/cpuset.mems", W_OK))
+	if (cdm_group_make("+cpuset") || access(CDM_GROUP "/cpuset.mems", W_OK))
 		SKIP(return, "no cpusets");
 	snprintf(mems, sizeof(mems), "%d,%d", self->ordinary, self->node);
-	ASSERT_EQ(0, cdm_write_string(GROUP "/cpuset.mems", mems));
-	EXPECT_EQ(0, group_run(try_bind, self->mask));
+	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/cpuset.mems", mems));
+	EXPECT_EQ(0, cdm_group_run(try_bind, self->mask));
 	snprintf(mems, sizeof(mems), "%d", self->ordinary);
-	ASSERT_EQ(0, cdm_write_string(GROUP "/cpuset.mems", mems));
-	EXPECT_EQ(2, group_run(try_bind, self->mask)) TH_LOG("2: refused, as it should be");
+	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/cpuset.mems", mems));
+	EXPECT_EQ(2, cdm_group_run(try_bind, self->mask)) TH_LOG("2: refused, as it should be");
 	/* Nobody could live there. */
 	snprintf(mems, sizeof(mems), "%d", self->node);
-	EXPECT_NE(0, cdm_write_string(GROUP "/cpuset.mems", mems));
+	EXPECT_NE(0, cdm_write_string(CDM_GROUP "/cpuset.mems", mems));
 }
 
 /* Who asks for more than the node has pays, however tempting another is. */
@@ -316,9 +222,9 @@ TEST_F(leak, accounting)
 	long total = cdm_node_value(self->ordinary, "meminfo", "MemTotal");
 
 	ASSERT_GT(cdm_node_value(self->node, "meminfo", "MemTotal"), 0);
-	EXPECT_EQ(total, system_kb("MemTotal"));
-	EXPECT_LE(system_kb("MemAvailable"), total);
-	EXPECT_LE(system_kb("CommitLimit"), total + system_kb("SwapTotal"));
+	EXPECT_EQ(total, cdm_meminfo("MemTotal"));
+	EXPECT_LE(cdm_meminfo("MemAvailable"), total);
+	EXPECT_LE(cdm_meminfo("CommitLimit"), total + cdm_meminfo("SwapTotal"));
 	/* In pages; a threshold of dirtyable memory is below all of it. */
 	EXPECT_LT(cdm_vmstat("nr_dirty_threshold"), total / 4);
 }

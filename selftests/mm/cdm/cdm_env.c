@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a test needs around it: swap, a group of its own, system-wide figures. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/wait.h>
+
+#include "cdm_env.h"
+#include "cdm_util.h"
+
+static char swap_file[256];
+
+/* The header says only how long it is. */
+int cdm_swap_on(size_t size)
+{
+	const char *dir = cdm_scratch();
+	unsigned int header[3];
+	char *zero;
+	size_t done;
+	int fd;
+
+	if (!dir)
+		return -ENOENT;
+	snprintf(swap_file, sizeof(swap_file), "%.200s/cdm-swap", dir);
+	fd = open(swap_file, O_CREAT | O_TRUNC | O_RDWR, 0600);
+	zero = calloc(1, MB);
+	if (fd < 0 || !zero)
+		return -errno;
+	for (done = 0; done < size; done += MB)
+		if (write(fd, zero, MB) != (ssize_t)MB)
+			return -errno;
+	free(zero);
+	header[0] = 1;			/* version */
+	header[1] = size / 4096 - 1;	/* last page */
+	header[2] = 0;			/* bad pages */
+	if (pwrite(fd, header, sizeof(header), 1024) != sizeof(header) ||
+	    pwrite(fd, "SWAPSPACE2", 10, 4096 - 10) != 10 || fsync(fd))
+		return -errno;
+	close(fd);
+	return swapon(swap_file, 0) ? -errno : 0;
+}
+
+void cdm_swap_off(void)
+{
+	if (!swap_file[0])
+		return;
+	swapoff(swap_file);
+	unlink(swap_file);
+	swap_file[0] = 0;
+}
+
+int cdm_group_make(const char *controllers)
+{
+	cdm_write_string(CDM_CGROUP "cgroup.subtree_control", controllers);
+	return mkdir(CDM_GROUP, 0755) && errno != EEXIST ? -errno : 0;
+}
+
+void cdm_group_remove(void)
+{
+	cdm_write_string(CDM_CGROUP "cgroup.procs", "0");
+	rmdir(CDM_GROUP);
+}
+
+int cdm_group_run(int (*fn)(unsigned long arg), unsigned long arg)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		if (cdm_write_string(CDM_GROUP "/cgroup.procs", "0"))
+			_exit(100);
+		_exit(fn(arg));
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+long cdm_meminfo(const char *name)
+{
+	size_t len = strlen(name);
+	char line[128];
+	long kb = -1;
+	FILE *f;
+
+	f = fopen("/proc/meminfo", "r");
+	while (f && kb < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && line[len] == ':')
+			kb = strtol(line + len + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+void cdm_ksm_scan(int times)
+{
+	long until;
+	int i;
+
+	cdm_write_string(CDM_KSM "pages_to_scan", "20000");
+	cdm_write_string(CDM_KSM "sleep_millisecs", "1");
+	cdm_write_string(CDM_KSM "run", "1");
+	until = cdm_read_long(CDM_KSM "full_scans") + times;
+	for (i = 0; i < 1000 && cdm_read_long(CDM_KSM "full_scans") < until; i++)
+		usleep(10000);
+}
+
+void cdm_ksm_off(void)
+{
+	cdm_write_string(CDM_KSM "run", "2");
+}

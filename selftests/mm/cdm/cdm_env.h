@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a test needs around it: swap, a group of its own, system-wide figures. */
+#ifndef CDM_ENV_H
+#define CDM_ENV_H
+
+#include <stddef.h>
+
+#define CDM_CGROUP	"/sys/fs/cgroup/"
+#define CDM_GROUP	CDM_CGROUP "cdm-test"
+#define CDM_KSM		"/sys/kernel/mm/ksm/"
+
+/* A swap file of @size bytes on the scratch disk.  0 or a negative errno. */
+int cdm_swap_on(size_t size);
+void cdm_swap_off(void);
+
+/* CDM_GROUP with @controllers ("+memory +cpuset").  0 or a negative errno. */
+int cdm_group_make(const char *controllers);
+/* The process leaves it, and it is gone. */
+void cdm_group_remove(void);
+/*
+ * Run @fn in a child in the group: its exit code, 100 if the child does not get
+ * in, 128 + signal if it is killed, or a negative errno.
+ */
+int cdm_group_run(int (*fn)(unsigned long arg), unsigned long arg);
+
+/* A value of /proc/meminfo in kB; -1: no such name. */
+long cdm_meminfo(const char *name);
+
+/* Have KSM look at everything @times times; stop it and take it all apart. */
+void cdm_ksm_scan(int times);
+void cdm_ksm_off(void);
+
+#endif /* CDM_ENV_H */
