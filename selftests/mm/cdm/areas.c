@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that is set aside, handed over or written out as a whole has none of
+ * a coherent node: CMA, the pool of KFENCE, scratch areas of kexec handover,
+ * the image of hibernation.
+ *
+ * The control (CDM_CONTROL=1, the same memory being an ordinary node) has to
+ * see what CMA displaces come to the node.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+
+#include <numaif.h>
+
+#include "kselftest_harness.h"
+#include "cdm_env.h"
+#include "cdm_util.h"
+
+#define DEBUG		"/sys/kernel/debug/"
+#define CMA		DEBUG "cma/reserved/"
+#define KFENCE		"/sys/module/kfence/parameters/sample_interval"
+#define SCRATCH		DEBUG "kho/out/scratch_"
+#define POWER		"/sys/power/"
+#define CHUNK		(4 * MB)
+#define MAX_CHUNKS	512
+#define ROOM		16	/* chunks */
+
+FIXTURE(areas)
+{
+	int node, ordinary;
+	bool control;
+	long taken;		/* pages of CMA */
+	struct cdm_usage before;
+};
+
+FIXTURE_SETUP(areas)
+{
+	self->control = cdm_control();
+	self->node = cdm_node();
+	self->ordinary = cdm_ordinary_node();
+	if (geteuid())
+		SKIP(return, "needs root");
+	if ((self->node < 0 || self->ordinary < 0) && !self->control)
+		SKIP(return, "no node of coherent device memory");
+	ASSERT_LE(0, self->node);
+	cdm_drain();
+	ASSERT_EQ(0, cdm_usage_read(self->node, &self->before));
+}
+
+FIXTURE_TEARDOWN(areas)
+{
+	char pages[24];
+
+	if (!self->taken)
+		return;
+	snprintf(pages, sizeof(pages), "%ld", self->taken);
+	EXPECT_EQ(0, cdm_write_string(CMA "free", pages));
+}
+
+static void expect_untouched(struct __test_metadata *_metadata, struct _test_data_areas *self)
+{
+	struct cdm_usage after;
+	char what[512];
+
+	ASSERT_EQ(0, cdm_usage_read(self->node, &after));
+	EXPECT_FALSE(cdm_usage_differs(&self->before, &after, what, sizeof(what)))
+		TH_LOG("node %d:%s", self->node, what);
+}
+
+/*
+ * The area is lent to whoever has movable pages.  When it is asked for they
+ * have to go, to a node with room if there is any.
+ */
+TEST_F_TIMEOUT(areas, cma, 300)
+{
+	long want = cdm_meminfo("CmaTotal") / 4 / 2, moved;
+	static char *chunks[MAX_CHUNKS];
+	char pages[24];
+	int nr = 0, first = 0, i, ret;
+
+	if (want <= 0 || access(CMA "alloc", W_OK))
+		SKIP(return, "boot with cma=32M");
+	while (nr < MAX_CHUNKS && cdm_meminfo("CmaFree") > want) {
+		char *map = cdm_map(CHUNK);
+
+		ASSERT_NE(NULL, map);
+		ASSERT_EQ(0, cdm_bind(map, CHUNK, MPOL_BIND, 1UL << self->ordinary, 0));
+		cdm_write_pattern(map, CHUNK, nr);
+		ASSERT_EQ(0, cdm_bind(map, CHUNK, MPOL_DEFAULT, 0, 0));
+		chunks[nr++] = map;
+	}
+	ASSERT_LT(ROOM, nr);
+	ASSERT_GE(want, cdm_meminfo("CmaFree"));
+	ASSERT_EQ(0, cdm_usage_read(self->node, &self->before));
+	snprintf(pages, sizeof(pages), "%ld", want + want / 2);
+	/* Only the device has room at first, which is as good as none. */
+	moved = cdm_vmstat("pgmigrate_success");
+	ret = cdm_write_string(CMA "alloc", pages);
+	if (ret && !self->control) {
+		expect_untouched(_metadata, self);
+		for (first = 0; first < ROOM; first++)
+			munmap(chunks[first], CHUNK);
+		moved = cdm_vmstat("pgmigrate_success");
+		ret = cdm_write_string(CMA "alloc", pages);
+	}
+	if (!ret)
+		self->taken = want + want / 2;
+	moved = cdm_vmstat("pgmigrate_success") - moved;
+	if (self->control) {
+		EXPECT_LT(self->before.used + want / 8, cdm_used_pages(self->node))
+			TH_LOG("%ld pages moved, none to the other node", moved);
+		return;
+	}
+	EXPECT_LT(want / 8, moved);
+	expect_untouched(_metadata, self);
+	EXPECT_EQ(0, ret);
+	for (i = first; i < nr; i++)
+		EXPECT_TRUE(cdm_check_pattern(chunks[i], CHUNK, i));
+}
+
+/* Set up late, the pool is a contiguous range of anywhere. */
+TEST_F(areas, kfence_pool)
+{
+	if (self->control)
+		SKIP(return, "the pool prefers the first node there is");
+	if (access(KFENCE, W_OK))
+		SKIP(return, "no KFENCE");
+	ASSERT_EQ(0, cdm_read_long(KFENCE)) TH_LOG("has a pool since boot");
+	ASSERT_EQ(0, cdm_write_string(KFENCE, "100"));
+	EXPECT_EQ(0, access(DEBUG "kfence/stats", R_OK)) TH_LOG("no pool was made");
+	EXPECT_EQ(0, cdm_write_string(KFENCE, "0"));
+	expect_untouched(_metadata, self);
+}
+
+/* Memory of a driver in /proc/iomem that holds @addr? */
+static bool is_device_memory(unsigned long addr)
+{
+	unsigned long start, end;
+	bool found = false;
+	char line[160];
+	FILE *f;
+
+	f = fopen("/proc/iomem", "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " %lx-%lx", &start, &end) == 2 && start <= addr &&
+		    addr <= end && strstr(line, "System RAM ("))
+			found = true;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Not before a kernel that is handed over to has a driver for the device. */
+TEST_F(areas, kexec_handover)
+{
+	char phys[64] = "", len[64] = "";
+	FILE *p, *l;
+	int nr = 0;
+
+	p = fopen(SCRATCH "phys", "r");
+	l = fopen(SCRATCH "len", "r");
+	if (!p || !l)
+		SKIP(return, "boot with kho=on");
+	while (fgets(phys, sizeof(phys), p) && fgets(len, sizeof(len), l)) {
+		unsigned long start = strtoul(phys, NULL, 0), size = strtoul(len, NULL, 0);
+
+		ASSERT_LT(0, size);
+		EXPECT_FALSE(is_device_memory(start)) TH_LOG("%#lx", start);
+		EXPECT_FALSE(is_device_memory(start + size - 1)) TH_LOG("%#lx", start + size - 1);
+		nr++;
+	}
+	fclose(p);
+	fclose(l);
+	EXPECT_LT(0, nr);
+}
+
+static void read_line(const char *path, char *text, size_t len)
+{
+	FILE *f = fopen(path, "r");
+
+	if (!f || !fgets(text, len, f))
+		text[0] = 0;
+	if (f)
+		fclose(f);
+}
+
+/* An image could not be put back: no hibernation while the node is online. */
+TEST_F_TIMEOUT(areas, hibernation, 120)
+{
+	char modes[128];
+
+	if (self->control)
+		SKIP(return, "hibernates ordinary memory, wherever it is");
+	if (access(POWER "disk", W_OK))
+		SKIP(return, "no hibernation");
+	read_line(POWER "disk", modes, sizeof(modes));
+	EXPECT_STREQ("[disabled]\n", modes);
+	EXPECT_EQ(-EPERM, cdm_write_string(POWER "disk", "shutdown"));
+
+	/* The control: it is the node */
+	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "offline"));
+	read_line(POWER "disk", modes, sizeof(modes));
+	EXPECT_NE(NULL, strstr(modes, "shutdown")) TH_LOG("%s", modes);
+	EXPECT_EQ(0, cdm_write_string(POWER "disk", "shutdown"));
+	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "online"));
+	read_line(POWER "disk", modes, sizeof(modes));
+	EXPECT_STREQ("[disabled]\n", modes);
+}
+
+TEST_HARNESS_MAIN
