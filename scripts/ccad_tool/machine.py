@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's command line for the guest."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .util import Fail, parse_size
 
@@ -21,6 +21,7 @@ class Options:
     device: bool = True
     icount: bool = False        # the time-stamp counter counts instructions; one processor
     second: str = ""            # ordinary memory of a second node, number 2
+    second_cdm: str = ""        # memory of a second device, on the node after these
 
 
 def check(o):
@@ -35,6 +36,8 @@ def check(o):
         raise Fail(f"--distance {o.distance}: a distance between nodes is 11 to 254", "try 160")
     if not 1 <= o.cpus <= 16:
         raise Fail(f"--cpus {o.cpus}: 1 to 16", "the guest's kernel has 16 processors at most")
+    if o.second_cdm:
+        check(replace(o, cdm_size=o.second_cdm, second_cdm=""))
     if o.icount and o.cpus != 1:
         raise Fail("instructions can be counted with one processor only", "--cpus 1")
 
@@ -45,6 +48,7 @@ def command(o, qemu, kernel, rootfs, accel, run):
     mem = parse_size(o.memory)
     cdm = parse_size(o.cdm_size)
     second = parse_size(o.second) if o.second else 0
+    other = 3 if second else 2      # the node of the second device
     accel_arg = f"tcg,thread={'single' if o.icount else 'multi'}" if accel == "tcg" else accel
     append = ["console=ttyS0", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/agent",
               "panic=-1", "oops=panic", "random.trust_cpu=on", "nokaslr",
@@ -70,6 +74,12 @@ def command(o, qemu, kernel, rootfs, accel, run):
             "-numa", "dist,src=0,dst=2,val=20",
             "-numa", f"dist,src=1,dst=2,val={o.distance}",
         ]
+    if o.second_cdm:
+        argv += [
+            "-numa", f"node,nodeid={other}",
+            *(arg for node in range(other)
+              for arg in ("-numa", f"dist,src={node},dst={other},val={o.distance}")),
+        ]
     if o.icount:
         argv += ["-icount", "shift=0,sleep=off"]
     argv += [
@@ -83,6 +93,13 @@ def command(o, qemu, kernel, rootfs, accel, run):
             "-device", "pcie-root-port,id=rp0,chassis=1,slot=1",
             "-device", f"ccad,id=ccad0,bus=rp0,memdev=ccadmem,proximity-domain=1{extra}",
             "-object", "acpi-generic-initiator,id=gi0,pci-dev=ccad0,node=1",
+        ]
+    if o.second_cdm:
+        argv += [
+            "-object", f"memory-backend-ram,id=ccadmem1,size={parse_size(o.second_cdm)}",
+            "-device", "pcie-root-port,id=rp1,chassis=2,slot=2",
+            "-device", f"ccad,id=ccad1,bus=rp1,memdev=ccadmem1,proximity-domain={other}",
+            "-object", f"acpi-generic-initiator,id=gi1,pci-dev=ccad1,node={other}",
         ]
     argv += [
         "-drive", f"if=none,id=root,file={_escape(rootfs.image)},format=raw,readonly=on,"

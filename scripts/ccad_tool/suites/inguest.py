@@ -6,6 +6,7 @@ alone) may hold, one NAME=VALUE a line:
 
     timeout=SECONDS             limit of one test program (45)
     memory=, cpus=, cdm_size=, distance=    the guest that it wants
+    second=SIZE, second_cdm=SIZE            a node with ordinary memory more, a device more
     kernel_args=, device_args=  more for that guest
     boot=own                    a guest of its own
     full=1                      only with --full
@@ -23,7 +24,8 @@ from ..util import Fail
 
 GUEST_DIR = "/usr/lib/kselftest"
 _STATUS = {ktap.PASS: PASS, ktap.FAIL: FAIL, ktap.SKIP: SKIP}
-_GUEST_KEYS = ("memory", "cpus", "cdm_size", "distance", "kernel_args", "device_args")
+_GUEST_KEYS = ("memory", "cpus", "cdm_size", "distance", "second", "second_cdm", "kernel_args",
+               "device_args")
 
 
 @dataclass
@@ -77,6 +79,7 @@ def options_for(ctx, test):
                         cpus=ctx.args.cpus or int(s.get("cpus", 2)),
                         cdm_size=ctx.args.cdm_size or s.get("cdm_size", "512M"),
                         distance=int(s.get("distance", 160)),
+                        second=s.get("second", ""), second_cdm=s.get("second_cdm", ""),
                         device_args=s.get("device_args", ""),
                         kernel_args=s.get("kernel_args", "").split() + (ctx.args.kernel_arg or []),
                         qemu_args=ctx.args.qemu_arg or [])

@@ -78,6 +78,16 @@ static unsigned long node_mask(const char *attr)
 	return mask;
 }
 
+unsigned long cdm_nodes(void)
+{
+	return node_mask("has_coherent_memory");
+}
+
+unsigned long cdm_ordinary_nodes(void)
+{
+	return node_mask("has_memory");
+}
+
 bool cdm_node_in(const char *attr, int node)
 {
 	return node_mask(attr) & (1UL << node);

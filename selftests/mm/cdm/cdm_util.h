@@ -29,6 +29,10 @@ int cdm_node(void);
 /* An ordinary node that has memory and processors. */
 int cdm_ordinary_node(void);
 
+/* All coherent nodes, and all ordinary ones with memory, as masks. */
+unsigned long cdm_nodes(void);
+unsigned long cdm_ordinary_nodes(void);
+
 /* Whether @node is in the list of @attr in /sys/devices/system/node. */
 bool cdm_node_in(const char *attr, int node);
 /* A value of meminfo (in kB), vmstat or numastat of a node; -1: no such name. */
