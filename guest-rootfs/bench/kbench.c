@@ -8,8 +8,14 @@
  * (per-cpu lists, page tables, timer ticks) is in it as often as it is in life.
  *
  * Prints a line per measurement and repetition: name, operations, instructions.
+ *
+ * kbench ROUNDS evacuate NODE measures how fast a node is emptied, which ends
+ * with its memory offline: an operation is a byte.  Whatever runs or is waited
+ * for meanwhile is part of it.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -239,6 +245,96 @@ static void migration(void)
 		migrate("migrate", 0, second_node());
 }
 
+#define EVACUATED	(128UL << 20)
+#define MAX_BLOCKS	64
+
+static int blocks[MAX_BLOCKS], nr_blocks;
+
+static int put(const char *text, const char *format, int number)
+{
+	char path[128];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), format, number);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -1;
+	ret = write(fd, text, strlen(text)) < 0 ? -1 : 0;
+	close(fd);
+	return ret;
+}
+
+/* The links to a node's memory blocks are gone while all of them are offline. */
+static void find_blocks(int node)
+{
+	struct dirent *e;
+	char path[64];
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+	d = opendir(path);
+	if (!d)
+		fail(path);
+	while ((e = readdir(d)) && nr_blocks < MAX_BLOCKS)
+		nr_blocks += sscanf(e->d_name, "memory%d", &blocks[nr_blocks]) == 1;
+	closedir(d);
+}
+
+static void set_blocks(const char *state)
+{
+	int i;
+
+	for (i = 0; i < nr_blocks; i++)
+		if (put(state, "/sys/devices/system/memory/memory%d/state", blocks[i]))
+			fail(state);
+}
+
+/* A node of coherent device memory does it at a word, an ordinary one by blocks. */
+static void evacuate(const char *name, int node, const char *state, int advice)
+{
+	static const char file[] = "/sys/devices/system/node/node%d/cdm/state";
+	unsigned long mask = 1UL << node;
+	int coherent = !put("online", file, node);
+	uint64_t start, count;
+	char *p;
+
+	if (!coherent && strcmp(state, "offline"))
+		return;
+	p = range(EVACUATED, advice);
+	if (syscall(SYS_mbind, p, EVACUATED, 2 /* MPOL_BIND */, &mask, 64, 0))
+		fail("mbind");
+	touch(p, EVACUATED, PAGE);
+	start = now();
+	if (!coherent)
+		set_blocks(state);
+	else if (put(state, file, node))
+		fail(state);
+	count = now() - start;
+	if (!quiet)
+		printf("%s %lu %llu\n", name, EVACUATED, (unsigned long long)count);
+	fflush(stdout);
+	munmap(p, EVACUATED);
+	if (!coherent)
+		set_blocks("online_movable");
+	else if (put("online", file, node))
+		fail("online");
+}
+
+static int evacuations(int rounds, int node)
+{
+	int i;
+
+	find_blocks(node);
+	for (i = -1; i < rounds; i++) {
+		quiet = i < 0;
+		evacuate("empty-4k", node, "empty", MADV_NOHUGEPAGE);
+		evacuate("empty-thp", node, "empty", MADV_HUGEPAGE);
+		evacuate("offline-4k", node, "offline", MADV_NOHUGEPAGE);
+		evacuate("offline-thp", node, "offline", MADV_HUGEPAGE);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static void (*const all[])(void) = {
@@ -248,6 +344,8 @@ int main(int argc, char **argv)
 	int i, tries;
 	size_t k;
 
+	if (argc > 3 && !strcmp(argv[2], "evacuate"))
+		return evacuations(rounds, atoi(argv[3]));
 	/* The first round is for caches to fill */
 	for (i = -1; i < rounds; i++) {
 		quiet = i < 0;

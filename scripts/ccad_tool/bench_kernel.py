@@ -8,6 +8,10 @@ QEMU's -icount, where the time-stamp counter counts the guest's instructions,
 and runs guest-rootfs/bench/kbench.c.  `present` is `on` with the device, so
 that there is a coherent node; it is compared with `unpatched` on the same
 machine, where the device is there and its memory is not used.
+
+How fast a node is emptied is measured in `present` as well, beside the same
+memory as an ordinary node that is put offline (ccad.memory=ordinary).  At one
+instruction a nanosecond bytes per instruction are GB/s.
 """
 
 import pathlib
@@ -31,6 +35,9 @@ TITLES = {
     "slab-new": "slab object, allocated, with new slabs",
     "migrate": "page moved to another ordinary node",
 }
+EVACUATIONS = {"4k": "4 KiB pages", "thp": "2 MiB pages"}
+ORDINARY = "ccad.memory=ordinary"
+DEVICE_NODE = 1
 # The allocator, whose code is the unpatched kernel's when the option is off
 ALLOCATOR = ("mm/page_alloc.o", "mm/slub.o", "mm/vmscan.o", "mm/compaction.o")
 OTHERS = ("mm/mempolicy.o", "mm/migrate.o", "mm/memory.o", "mm/huge_memory.o", "mm/filemap.o",
@@ -127,12 +134,14 @@ def program():
     return out
 
 
-def measure(vmlinux, device, rounds, boots, parts):
-    """{measurement: [instructions per operation, one a repetition]}."""
+def measure(vmlinux, device, rounds, boots, parts, more="", kernel_args=()):
+    """{measurement: [instructions per operation, one a repetition]}.
+
+    more: arguments of kbench after the number of rounds."""
     st = vmlinux.stat()
     k = kernel.Kernel(vmlinux, None, None, digest(vmlinux, st.st_size, st.st_mtime_ns))
     o = machine.Options(memory="1G", second="512M", cpus=1, device=device, icount=True,
-                        share=str(program()))
+                        kernel_args=list(kernel_args), share=str(program()))
     out = {}
     for _ in range(boots):
         g = guest.Guest(o, parts["qemu"], k, parts["rootfs"], "tcg")
@@ -141,7 +150,7 @@ def measure(vmlinux, device, rounds, boots, parts):
             g.start()
             g.wait_ready(900)
             r = g.run("cat /sys/devices/system/node/has_coherent_memory 2>/dev/null; echo ==; "
-                      f"exec /host/kbench {rounds}", text.append, errors.append, 3600)
+                      f"exec /host/kbench {rounds} {more}", text.append, errors.append, 3600)
             if r.why != "exit" or r.code:
                 said = b"".join(errors).decode(errors="replace").strip()
                 raise Fail(f"kbench in the guest: {r.detail or said or r.code}", f"see {g.log}")
@@ -197,6 +206,35 @@ def rows_of(results):
     return out
 
 
+def evacuation_rows(coherent, ordinary):
+    """Instructions a byte, of each kind of node → rows."""
+    out = []
+    for key, pages in EVACUATIONS.items():
+        base = ordinary.get(f"offline-{key}")
+        yard = round(1 / _value(base)[0], 3) if base else None
+        for state in ("empty", "offline"):
+            got = coherent.get(f"{state}-{key}")
+            if not got:
+                continue
+            value, spread = _value(got)
+            name = f"node emptied, {pages}" + (", and offline" if state == "offline" else "")
+            out.append(bench_rows.row(name, round(1 / value, 3), "GB/s",
+                                      "ordinary node put offline" if base else None, yard,
+                                      spread=spread))
+    return out
+
+
+def evacuations(vmlinux, rounds, boots, parts):
+    got = []
+    for title, more in (("coherent node", ()), ("ordinary node", (ORDINARY,))):
+        with progress.Activity(f"bench: emptying the {title}"):
+            got.append(measure(vmlinux, True, rounds, boots, parts, f"evacuate {DEVICE_NODE}", more))
+        node, = got[-1].pop("node")
+        if bool(node) == bool(more):
+            raise Fail(f"bench: the node to be emptied is not the {title}")
+    return evacuation_rows(*got)
+
+
 def instructions(args):
     given = parse_given(args)
     wanted = list(given) or [UNPATCHED, OFF, ON]
@@ -215,7 +253,10 @@ def instructions(args):
                 raise Fail(f"bench: the {name} kernel {'with' if device else 'without'} the device has "
                            + (f"the coherent node {node}" if node else "no coherent node"))
             results[name, device] = got
-    return rows_of(results)
+    rows = rows_of(results)
+    if ON in kernels:
+        rows += evacuations(kernels[ON], args.rounds, args.boots, parts)
+    return rows
 
 
 def compare_objects(args):

@@ -44,10 +44,21 @@ class Rows(unittest.TestCase):
         got = bench_kernel.rows_of({("on", True): {"migrate": [5.0]}})
         self.assertEqual([(r["value"], r["yardstick"], r["ratio"]) for r in got], [(5.0, None, None)])
 
+    def test_evacuation_is_in_bytes_per_instruction(self):
+        got = bench_kernel.evacuation_rows({"empty-4k": [0.5], "offline-4k": [0.8]},
+                                           {"offline-4k": [1.0]})
+        self.assertEqual([(r["value"], r["yardstick_value"], r["ratio"]) for r in got],
+                         [(2.0, 1.0, 2.0), (1.25, 1.0, 1.25)])
+
     def test_counting_wants_one_processor(self):
         with self.assertRaises(Fail):
             machine.check(machine.Options(icount=True, cpus=2))
         machine.check(machine.Options(icount=True, cpus=1))
+
+    def test_size_of_a_second_device(self):
+        with self.assertRaises(Fail):
+            machine.check(machine.Options(second_cdm="100M"))
+        machine.check(machine.Options(second_cdm="128M"))
 
 
 class Objects(unittest.TestCase):
