@@ -170,6 +170,38 @@ static void work_pin(struct worker *w)
 	munmap(map, LEN);
 }
 
+/* Read and written by a disk, or what stands for one, without the page cache */
+static void work_direct_io(struct worker *w)
+{
+	static int fd = -1;
+	char *map;
+
+	if (fd < 0) {
+		char path[256];
+
+		/* Without a disk: a worker that has an easy life */
+		if (!cdm_scratch())
+			return work_fork(w);
+		snprintf(path, sizeof(path), "%.200s/stress-XXXXXX", cdm_scratch());
+		fd = mkostemp(path, O_DIRECT);
+		if (fd < 0)
+			broken(w, "open");
+		unlink(path);
+	}
+	map = bound(w, LEN, false);
+	cdm_write_pattern(map, LEN, w->round);
+	count(w, map, LEN);
+	if (pwrite(fd, map, LEN, 0) != (ssize_t)LEN)
+		broken(w, "direct write");
+	check(w, map, LEN, w->round, "written");
+	madvise(map, LEN, MADV_DONTNEED);
+	/* The pages are faulted in for the disk */
+	if (pread(fd, map, LEN, 0) != (ssize_t)LEN)
+		broken(w, "direct read");
+	check(w, map, LEN, w->round, "read back");
+	munmap(map, LEN);
+}
+
 static void work_move(struct worker *w)
 {
 	static void *pages[PAGES];
@@ -256,6 +288,7 @@ static void work_keep(struct worker *w)
 
 static void (*const works[])(struct worker *) = {
 	work_fork, work_mremap, work_mlock, work_pin, work_move, work_shmem, work_thp, work_keep,
+	work_direct_io,
 };
 
 #define WORKERS	((int)ARRAY_SIZE(works))

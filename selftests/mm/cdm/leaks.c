@@ -22,6 +22,8 @@
 #define LEN	(8 * MB)
 #define PAGES	((long)(LEN / 4096))
 
+#define ZSWAP	"/sys/module/zswap/parameters/enabled"
+
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
 #endif
@@ -89,6 +91,37 @@ TEST_F_TIMEOUT(leak, swap_readahead, 120)
 	EXPECT_GT(cdm_vmstat("pswpin") - before, PAGES)
 		TH_LOG("too few pages came from the swap area to see anything");
 	cdm_write_string("/sys/kernel/mm/swap/vma_ra_enabled", "true");
+}
+
+/* What a page is compressed to lies near it, if ordinary memory is near. */
+TEST_F_TIMEOUT(leak, zswap, 120)
+{
+	char *bound = cdm_map(LEN);
+	char enabled[8] = "";
+	FILE *f;
+	int i;
+
+	f = fopen(ZSWAP, "r");
+	if (!f)
+		SKIP(return, "no zswap");
+	if (!fgets(enabled, sizeof(enabled), f))
+		enabled[0] = 0;
+	fclose(f);
+	if (cdm_swap_on(64 * MB))
+		SKIP(return, "no swap to be had");
+	ASSERT_EQ(0, cdm_write_string(ZSWAP, "Y"));
+	ASSERT_EQ(0, cdm_bind(bound, LEN, MPOL_BIND, self->mask, 0));
+	cdm_write_pattern(bound, LEN, 57);
+	for (i = 0; i < 200 && cdm_pages_on(bound, LEN, self->node); i++) {
+		madvise(bound, LEN, MADV_PAGEOUT);
+		usleep(10000);
+	}
+	EXPECT_LE((long)LEN / 2 >> 10, cdm_meminfo("Zswapped")) TH_LOG("nothing was compressed");
+	EXPECT_EQ(0, cdm_wait_used(self->node, self->used));
+	EXPECT_TRUE(cdm_check_pattern(bound, LEN, 57));
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(bound, LEN, self->node));
+	munmap(bound, LEN);
+	cdm_write_string(ZSWAP, enabled);
 }
 
 /* Equal pages on both sides are merged on neither's account. */
