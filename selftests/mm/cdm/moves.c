@@ -115,9 +115,14 @@ FIXTURE_TEARDOWN(moves)
 	if (self->pool >= 0)
 		pool_set(self->ordinary, self->pool);
 	cdm_ksm_off();
+	cdm_group_remove();
 	cdm_swap_off();
-	/* migrate_pages() takes program and stack along. */
+	/*
+	 * migrate_pages() takes program and stack along, and of what the test
+	 * has copied since the harness has the original.
+	 */
 	migrate_pages(0, CDM_MAX_NODES + 1, &from, &to);
+	migrate_pages(getppid(), CDM_MAX_NODES + 1, &from, &to);
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used))
 		TH_LOG("pages of node %d did not come back", self->node);
 }
@@ -275,16 +280,19 @@ TEST_F_TIMEOUT(moves, merged, 120)
 	}
 }
 
-/* Out, and not in the swap cache either. */
+/* Out, and out of the swap cache too but for some pages. */
+#define CACHED	16
+
 static bool swap_out(char *map, size_t len)
 {
 	int i;
 
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 200; i++) {
 		madvise(map, len, MADV_PAGEOUT);
-		if (cdm_page_node(map) == -ENOENT && cdm_page_node(map + len - 4096) == -ENOENT &&
-		    !cdm_pages_on(map, len, cdm_node()) &&
-		    !cdm_pages_on(map, len, cdm_ordinary_node()))
+		cdm_write_string(CDM_GROUP "/memory.reclaim", "2M");
+		if (!cdm_pages_on(map, len, cdm_node()) &&
+		    !cdm_pages_on(map, len, cdm_ordinary_node()) &&
+		    cdm_meminfo("SwapCached") <= CACHED * 4)
 			return true;
 		usleep(10000);
 	}
@@ -297,8 +305,11 @@ TEST_F_TIMEOUT(moves, swapped_out, 120)
 	bool binds = variant->call == MBIND || variant->call == MBIND_ALL;
 	int way;
 
+	if (cdm_group_make("+memory") || access(CDM_GROUP "/memory.reclaim", W_OK))
+		SKIP(return, "no memory cgroups");
 	if (cdm_swap_on(16 * MB))
 		SKIP(return, "no swap to be had");
+	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/cgroup.procs", "0"));
 	self->map = cdm_map(LEN);
 	ASSERT_NE(NULL, self->map);
 	cdm_write_pattern(self->map, LEN, 64);
@@ -306,12 +317,12 @@ TEST_F_TIMEOUT(moves, swapped_out, 120)
 		int node = way ? self->ordinary : self->node;
 
 		ASSERT_TRUE(swap_out(self->map, LEN));
-		EXPECT_EQ(0, cdm_wait_used(self->node, self->used));
 		ASSERT_LE(0, move(self, variant->call, 4096, node));
 		if (tells(variant->call))
 			EXPECT_EQ(PAGES, count_status(self, 4096, -ENOENT));
 		EXPECT_TRUE(cdm_check_pattern(self->map, LEN, 64));
-		expect_on(_metadata, self, variant->call, binds ? node : self->ordinary);
+		EXPECT_LE(PAGES - CACHED,
+			  (long)cdm_pages_on(self->map, LEN, binds ? node : self->ordinary));
 	}
 }
 
