@@ -185,19 +185,18 @@ static long free_pages(int node)
 	return nr;
 }
 
-long cdm_used_pages(int node)
+/* All pages of the node, and those of them in the lists of processors */
+static long managed_pages(int node, long *listed)
 {
-	long used, value;
+	long managed = -1, value;
 	char line[256];
 	bool in = false;
 	int nid;
 	FILE *f;
 
-	/* Gives the lists of idle processors back and updates nr_* */
-	cdm_write_string("/proc/sys/vm/stat_refresh", "1");
-	used = -free_pages(node);
+	*listed = 0;
 	f = fopen("/proc/zoneinfo", "r");
-	if (!f || used > 0)
+	if (!f)
 		return -1;
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "Node %d, zone", &nid) == 1)
@@ -205,12 +204,31 @@ long cdm_used_pages(int node)
 		if (!in)
 			continue;
 		if (sscanf(line, " count: %ld", &value) == 1)
-			used -= value;
+			*listed += value;
 		else if (sscanf(line, " managed %ld", &value) == 1)
-			used += value;
+			managed = value + (managed > 0 ? managed : 0);
 	}
 	fclose(f);
-	return used;
+	return managed;
+}
+
+long cdm_used_pages(int node)
+{
+	long managed, listed, free;
+	int i;
+
+	/* Gives the lists of idle processors back and updates nr_* */
+	cdm_write_string("/proc/sys/vm/stat_refresh", "1");
+	/* Not while pages go from one kind of list to the other */
+	for (i = 0; i < 100; i++) {
+		free = free_pages(node);
+		managed = managed_pages(node, &listed);
+		if (free < 0 || managed < 0)
+			return -1;
+		if (free == free_pages(node))
+			break;
+	}
+	return managed - free - listed;
 }
 
 void cdm_drain(void)
