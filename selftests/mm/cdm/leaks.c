@@ -2,7 +2,7 @@
 /*
  * Code that works with the pages of one task under the policy of another, or
  * with all memory there is: each of these would put ordinary pages on a
- * coherent node, take its pages away, or count them as what they are not.
+ * coherent node, or take its pages away.
  */
 #include <errno.h>
 #include <signal.h>
@@ -175,36 +175,6 @@ TEST_F_TIMEOUT(leak, memory_cgroup_limit, 120)
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used));
 }
 
-static int try_bind(unsigned long mask)
-{
-	char *map = cdm_map(MB);
-
-	if (!map)
-		return 1;
-	if (cdm_bind(map, MB, MPOL_BIND, mask, 0))
-		return 2;
-	cdm_write_pattern(map, MB, 54);
-	return cdm_pages_on(map, MB, __builtin_ctzl(mask)) == MB / 4096 ? 0 : 3;
-}
-
-/* Who may use the memory is a matter of the cpuset. */
-TEST_F(leak, cpuset)
-{
-	char mems[32];
-
-	if (cdm_group_make("+cpuset") || access(CDM_GROUP "/cpuset.mems", W_OK))
-		SKIP(return, "no cpusets");
-	snprintf(mems, sizeof(mems), "%d,%d", self->ordinary, self->node);
-	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/cpuset.mems", mems));
-	EXPECT_EQ(0, cdm_group_run(try_bind, self->mask));
-	snprintf(mems, sizeof(mems), "%d", self->ordinary);
-	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/cpuset.mems", mems));
-	EXPECT_EQ(2, cdm_group_run(try_bind, self->mask)) TH_LOG("2: refused, as it should be");
-	/* Nobody could live there. */
-	snprintf(mems, sizeof(mems), "%d", self->node);
-	EXPECT_NE(0, cdm_write_string(CDM_GROUP "/cpuset.mems", mems));
-}
-
 /* Who asks for more than the node has pays, however tempting another is. */
 TEST_F_TIMEOUT(leak, out_of_memory, 120)
 {
@@ -247,19 +217,6 @@ TEST_F_TIMEOUT(leak, out_of_memory, 120)
 	kill(tempting, SIGKILL);
 	waitpid(tempting, &status, 0);
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used));
-}
-
-/* What there is to hand out does not include the device's memory. */
-TEST_F(leak, accounting)
-{
-	long total = cdm_node_value(self->ordinary, "meminfo", "MemTotal");
-
-	ASSERT_GT(cdm_node_value(self->node, "meminfo", "MemTotal"), 0);
-	EXPECT_EQ(total, cdm_meminfo("MemTotal"));
-	EXPECT_LE(cdm_meminfo("MemAvailable"), total);
-	EXPECT_LE(cdm_meminfo("CommitLimit"), total + cdm_meminfo("SwapTotal"));
-	/* In pages; a threshold of dirtyable memory is below all of it. */
-	EXPECT_LT(cdm_vmstat("nr_dirty_threshold"), total / 4);
 }
 
 TEST_HARNESS_MAIN

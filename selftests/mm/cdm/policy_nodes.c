@@ -12,6 +12,7 @@
 #include <numaif.h>
 
 #include "kselftest_harness.h"
+#include "cdm_env.h"
 #include "cdm_util.h"
 
 #ifndef MPOL_PREFERRED_MANY
@@ -95,6 +96,7 @@ FIXTURE_TEARDOWN(nodes)
 {
 	weight_set(self->a, self->weight_a);
 	weight_set(self->b, self->weight_b);
+	cdm_group_remove();
 }
 
 /* Memory under a policy, as many times the size as asked for. */
@@ -261,6 +263,75 @@ TEST_F_TIMEOUT(nodes, fixed, TIMEOUT)
 	map = under(MPOL_BIND | MPOL_F_STATIC_NODES, 1UL << self->b | 1UL << self->ordinary, LEN);
 	ASSERT_NE(NULL, map);
 	EXPECT_EQ(PAGES, (long)cdm_pages_on(map, LEN, self->ordinary));
+}
+
+static int allow(int a, int b, int c)
+{
+	char mems[48];
+
+	if (c < 0)
+		snprintf(mems, sizeof(mems), "%d,%d", a, b);
+	else
+		snprintf(mems, sizeof(mems), "%d,%d,%d", a, b, c);
+	return cdm_write_string(CDM_GROUP "/cpuset.mems", mems);
+}
+
+/*
+ * A change of cpuset.mems maps ordinary nodes to each other by position.  A
+ * coherent node is in nobody's position, and nobody in its.
+ */
+TEST_F_TIMEOUT(nodes, rebound_by_cpusets, TIMEOUT)
+{
+	unsigned long mask = 0, ordinary;
+	char *vma, *task, *bound, *both;
+
+	if (self->other < 0)
+		SKIP(return, "needs two ordinary nodes");
+	if (cdm_group_make("+cpuset") || access(CDM_GROUP "/cpuset.mems", W_OK))
+		SKIP(return, "no cpusets");
+	ordinary = 1UL << self->ordinary | 1UL << self->other;
+	ASSERT_EQ(0, allow(self->ordinary, self->a, self->other));
+	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/cgroup.procs", "0"));
+	vma = under(MPOL_INTERLEAVE, ordinary, LEN);
+	task = cdm_map(LEN);
+	bound = under(MPOL_BIND, 1UL << self->a, LEN);
+	ASSERT_NE(NULL, vma);
+	ASSERT_NE(NULL, task);
+	ASSERT_NE(NULL, bound);
+	/* The control: both are used */
+	EXPECT_EQ(PAGES / 2, (long)cdm_pages_on(vma, LEN, self->other));
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(bound, LEN, self->a));
+	ASSERT_EQ(0, cdm_task_policy(MPOL_INTERLEAVE, ordinary));
+
+	/* The ordinary node that goes has the number after the one that stays */
+	ASSERT_EQ(0, allow(self->ordinary, self->a, -1));
+	cdm_write_pattern(task, LEN, 103);
+	EXPECT_EQ(0, get_mempolicy(NULL, &mask, CDM_MAX_NODES + 1, NULL, 0));
+	ASSERT_EQ(0, cdm_task_policy(MPOL_DEFAULT, 0));
+	EXPECT_EQ(1UL << self->ordinary, mask);
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(task, LEN, self->ordinary));
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(vma, LEN, self->ordinary));
+	madvise(vma, LEN, MADV_DONTNEED);
+	cdm_write_pattern(vma, LEN, 101);
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(vma, LEN, self->ordinary));
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(bound, LEN, self->a));
+
+	/* One device goes, another comes: that is no replacement */
+	ASSERT_EQ(0, allow(self->ordinary, self->b, -1));
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(bound, LEN, self->ordinary));
+	madvise(bound, LEN, MADV_DONTNEED);
+	cdm_write_pattern(bound, LEN, 101);
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(bound, LEN, self->ordinary));
+
+	/* Of two that were named the one that is left */
+	ASSERT_EQ(0, allow(self->ordinary, self->a, self->b));
+	both = under(MPOL_BIND, self->both, LEN);
+	ASSERT_NE(NULL, both);
+	ASSERT_EQ(0, allow(self->ordinary, self->b, -1));
+	EXPECT_EQ(0, (long)cdm_pages_on(both, LEN, self->a));
+	madvise(both, LEN, MADV_DONTNEED);
+	cdm_write_pattern(both, LEN, 101);
+	EXPECT_EQ(PAGES, (long)cdm_pages_on(both, LEN, self->b));
 }
 
 TEST_HARNESS_MAIN
