@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What lists nodes, or asks for the name of one, knows coherent nodes as well. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -109,11 +110,9 @@ TEST_F(shown, generations)
 	EXPECT_LE(GROUPS + 1, groups);
 }
 
-/* Is the page in a memory block of the node? */
-static bool pfn_is_on(unsigned long pfn, int node)
+static unsigned long block_pages(void)
 {
-	unsigned long size;
-	char path[128];
+	unsigned long size = 0;
 	FILE *f;
 
 	f = fopen("/sys/devices/system/memory/block_size_bytes", "r");
@@ -121,9 +120,35 @@ static bool pfn_is_on(unsigned long pfn, int node)
 		size = 128 * MB;
 	if (f)
 		fclose(f);
+	return size / 4096;
+}
+
+/* Is the page in a memory block of the node? */
+static bool pfn_is_on(unsigned long pfn, int node)
+{
+	char path[128];
+
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/memory%lu", node,
-		 pfn * 4096 / size);
+		 pfn / block_pages());
 	return !access(path, F_OK);
+}
+
+/* The first page of the node. */
+static unsigned long first_pfn(int node)
+{
+	unsigned long first = -1UL, block;
+	struct dirent *ent;
+	char path[128];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+	dir = opendir(path);
+	while (dir && (ent = readdir(dir)))
+		if (sscanf(ent->d_name, "memory%lu", &block) == 1 && block < first)
+			first = block;
+	if (dir)
+		closedir(dir);
+	return first * block_pages();
 }
 
 /* With the filter, pages of the node alone, and there are some to be seen. */
@@ -142,6 +167,8 @@ TEST_F_TIMEOUT(shown, page_owner, 120)
 	snprintf(filter, sizeof(filter), "nid=%d", self->node);
 	ASSERT_EQ((ssize_t)strlen(filter), write(fd, filter, strlen(filter)))
 		TH_LOG("%s: %s", filter, strerror(errno));
+	/* It is far to the memory of a device. */
+	ASSERT_LT(0, lseek(fd, first_pfn(self->node), SEEK_SET));
 	/* One page a read() */
 	for (i = 0; i < 64 && (n = read(fd, text, sizeof(text) - 1)) > 0; i++) {
 		text[n] = 0;
@@ -151,8 +178,15 @@ TEST_F_TIMEOUT(shown, page_owner, 120)
 		EXPECT_TRUE(pfn_is_on(pfn, self->node)) TH_LOG("%s", text);
 		seen++;
 	}
-	close(fd);
 	EXPECT_LT(0, seen);
+
+	/* The control: it is the filter that says which; no node 63 is there */
+	snprintf(filter, sizeof(filter), "nid=%d", self->ordinary);
+	ASSERT_EQ((ssize_t)strlen(filter), write(fd, filter, strlen(filter)));
+	ASSERT_LT(0, lseek(fd, first_pfn(self->node), SEEK_SET));
+	EXPECT_EQ(0, read(fd, text, sizeof(text) - 1));
+	EXPECT_EQ(-1, write(fd, "nid=63", 6));
+	close(fd);
 }
 
 TEST_HARNESS_MAIN
