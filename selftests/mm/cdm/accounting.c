@@ -206,9 +206,13 @@ static long group_numa_stat(const char *name, int node)
 
 	snprintf(key, sizeof(key), " N%d=", node);
 	f = fopen(CDM_GROUP "/memory.numa_stat", "r");
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len) && line[len] == ' ' && (at = strstr(line, key)))
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, name, len) || line[len] != ' ')
+			continue;
+		at = strstr(line, key);
+		if (at)
 			value = strtol(at + strlen(key), NULL, 10);
+	}
 	if (f)
 		fclose(f);
 	return value;

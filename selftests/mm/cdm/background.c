@@ -258,7 +258,6 @@ static void balance(struct __test_metadata *_metadata, struct _test_data_backgro
 	char *here = two_halves(self->ordinary, self->ordinary, LEN, 78);
 	long faults, updates, migrated, promoted, left;
 	time_t end = seconds() + PATIENCE;
-	volatile unsigned char sink;
 	pthread_t thread;
 	size_t i;
 
@@ -277,15 +276,13 @@ static void balance(struct __test_metadata *_metadata, struct _test_data_backgro
 	promoted = cdm_vmstat("pgpromote_success");
 	do {
 		for (i = 0; i < LEN; i += 4096) {
-			sink = there[i];
-			sink = here[i];
+			__asm__ volatile("" : : "r" (there[i]), "r" (here[i]));
 		}
 		left = cdm_pages_on(there, LEN, self->node);
 		if (self->control ? left < PAGES / 2 :
 		    cdm_vmstat("numa_hint_faults") - faults > 2 * PAGES)
 			break;
 	} while (seconds() < end);
-	(void)sink;
 	faults = cdm_vmstat("numa_hint_faults") - faults;
 	updates = cdm_vmstat("numa_pte_updates") - updates;
 	migrated = cdm_vmstat("numa_pages_migrated") - migrated;

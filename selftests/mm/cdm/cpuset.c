@@ -23,7 +23,7 @@
 #include "cdm_util.h"
 
 #ifndef MPOL_F_STATIC_NODES
-#define MPOL_F_STATIC_NODES	(1 << 15)
+#define MPOL_F_STATIC_NODES	0x8000
 #endif
 
 #define LEN	(1 * MB)
@@ -175,8 +175,12 @@ static void worker_main(const struct _test_data_cpuset *self, struct worker *w)
 			break;
 		default:	/* how much of mapping number ... is on the node? */
 			i = cmd - 'A';
-			answer = cdm_pages_on(map[i], LEN, self->node) == (size_t)PAGES ? 'a' :
-				cdm_pages_on(map[i], LEN, self->ordinary) == (size_t)PAGES ? 'n' : 's';
+			if (cdm_pages_on(map[i], LEN, self->node) == (size_t)PAGES)
+				answer = 'a';
+			else if (cdm_pages_on(map[i], LEN, self->ordinary) == (size_t)PAGES)
+				answer = 'n';
+			else
+				answer = 's';
 		}
 		if (write(w->from[1], &answer, 1) != 1)
 			break;

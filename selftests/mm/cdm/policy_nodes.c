@@ -23,8 +23,8 @@
 #endif
 
 #ifndef MPOL_F_STATIC_NODES
-#define MPOL_F_STATIC_NODES	(1 << 15)
-#define MPOL_F_RELATIVE_NODES	(1 << 14)
+#define MPOL_F_STATIC_NODES	0x8000
+#define MPOL_F_RELATIVE_NODES	0x4000
 #endif
 
 #define LEN	(4 * MB)

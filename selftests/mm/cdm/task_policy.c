@@ -50,7 +50,7 @@ FIXTURE_TEARDOWN(task)
 }
 
 /* The part of a stack below the caller's frame. */
-static __attribute__((noinline)) long stack_pages(int node)
+static __attribute__((__noinline__)) long stack_pages(int node)
 {
 	char frame[LEN + 2 * 4096], *start;
 

@@ -53,6 +53,12 @@ ordinary()
 	echo "${sum}"
 }
 
+# numactl_h size|free: of the node, in MiB
+numactl_h()
+{
+	numactl -H | awk -v n="${node}" -v what="$1:" '$1 == "node" && $2 == n && $3 == what { print $4 }'
+}
+
 ktap_print_header
 if [ -z "${node}" ]; then
 	ktap_skip_all "no node of coherent device memory"
@@ -82,9 +88,9 @@ near "free: free, with the device in use" "$(ordinary MemFree)" \
 
 # Both round down, and numactl's free moves.
 result "numactl -H: size of the node" "$(($(kb "${node}" MemTotal) / 1024))" \
-	"$(numactl -H | awk -v n="${node}" '$1 == "node" && $2 == n && $3 == "size:" { print $4 }')"
+	"$(numactl_h size)"
 near "numactl -H: free on the node" "$(kb "${node}" MemFree)" \
-	"$(numactl -H | awk -v n="${node}" '$1 == "node" && $2 == n && $3 == "free:" { print $4 * 1024 }')"
+	$(($(numactl_h free) * 1024))
 seen=$(numastat -p "${holder}" 2>/dev/null | awk -v n="${node}" '
 	/Node/ { for (i = 2; i <= NF; i += 2) if ($i == n) column = i / 2 + 1 }
 	/^Total/ && column { printf "%d", $column }')
@@ -93,7 +99,8 @@ kill "${holder}"
 wait "${holder}" 2>/dev/null
 
 # lsmem has ranges, with their node and zone, in bytes.
-size=$(lsmem -b -n -o SIZE,NODE | awk -v n="${node}" '$2 == n { sum += $1 } END { print sum / 1024 }')
+size=$(lsmem -b -n -o SIZE,NODE |
+	awk -v n="${node}" '$2 == n { sum += $1 } END { print sum / 1024 }')
 result "lsmem: size of the node's blocks" "$(kb "${node}" MemTotal)" "${size}"
 result "lsmem: all of it is movable" "Movable" \
 	"$(lsmem -b -n -o NODE,ZONES | awk -v n="${node}" '$1 == n { print $2 }' | sort -u)"
