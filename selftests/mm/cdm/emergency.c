@@ -87,6 +87,9 @@ FIXTURE_SETUP(emergency)
 	ASSERT_EQ(0, cdm_write_string("/proc/self/oom_score_adj", "-1000"));
 	ASSERT_EQ(0, cdm_attr_write(self->node, "emergency", "0"));
 	ASSERT_EQ(0, pipe(self->pipe));
+	/* What made room before, of whomever, is still there */
+	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "empty"));
+	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "online"));
 	ASSERT_EQ(0, pressure_build(ROOM));
 	self->killed = cdm_vmstat("oom_kill");
 	self->taken = cdm_attr_read(self->node, "emergency_pages");
