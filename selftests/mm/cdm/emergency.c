@@ -31,6 +31,7 @@
 
 #define CGROUP	"/sys/fs/cgroup/"
 #define GROUP	CGROUP "cdm-emergency"
+#define LIMITED	CGROUP "cdm-emergency-limited"
 
 /* Read by those who check the data once more */
 #define STILL_THERE	'?'
@@ -46,7 +47,7 @@ struct report {
 	long on_node;
 };
 
-enum confinement { FREE, BOUND, CPUSET, BY_RANGE };
+enum confinement { FREE, BOUND, CPUSET, LIMIT, BY_RANGE };
 
 FIXTURE(emergency)
 {
@@ -124,11 +125,12 @@ FIXTURE_TEARDOWN(emergency)
 	cdm_attr_write(self->node, "drain_timeout_ms", "60000");
 	cdm_attr_write(self->node, "state", "online");
 	rmdir(GROUP);
+	rmdir(LIMITED);
 }
 
 static int confine(enum confinement how, int ordinary)
 {
-	char mems[16];
+	char value[24];
 
 	switch (how) {
 	case BOUND:
@@ -136,9 +138,15 @@ static int confine(enum confinement how, int ordinary)
 	case CPUSET:
 		cdm_write_string(CGROUP "cgroup.subtree_control", "+cpuset");
 		mkdir(GROUP, 0755);
-		snprintf(mems, sizeof(mems), "%d", ordinary);
-		return cdm_write_string(GROUP "/cpuset.mems", mems) ?:
+		snprintf(value, sizeof(value), "%d", ordinary);
+		return cdm_write_string(GROUP "/cpuset.mems", value) ?:
 		       cdm_write_string(GROUP "/cgroup.procs", "0");
+	case LIMIT:
+		cdm_write_string(CGROUP "cgroup.subtree_control", "+memory");
+		mkdir(LIMITED, 0755);
+		snprintf(value, sizeof(value), "%lu", LOAD / 4);
+		return cdm_write_string(LIMITED "/memory.max", value) ?:
+		       cdm_write_string(LIMITED "/cgroup.procs", "0");
 	default:
 		return 0;
 	}
@@ -298,8 +306,11 @@ TEST_F_TIMEOUT(emergency, confined_are_killed, 300)
 	ASSERT_EQ(0, cdm_attr_write(self->node, "emergency", "1"));
 	EXPECT_KILLED(BOUND, LOAD, 0, OTHERS);
 	EXPECT_KILLED(BY_RANGE, LOAD, 0, OTHERS);
-	if (!access(CGROUP "cgroup.subtree_control", W_OK))
-		EXPECT_KILLED(CPUSET, LOAD, 0, OTHERS);
+	if (access(CGROUP "cgroup.subtree_control", W_OK))
+		return;
+	EXPECT_KILLED(CPUSET, LOAD, 0, OTHERS);
+	/* Its own limit is what it is short of, not ordinary memory */
+	EXPECT_KILLED(LIMIT, LOAD / 2, 0, 0);
 }
 
 TEST_F_TIMEOUT(emergency, closed_node_kills, 300)
