@@ -66,16 +66,18 @@ void cdm_group_remove(void)
 	rmdir(CDM_GROUP);
 }
 
-int cdm_group_run(int (*fn)(unsigned long arg), unsigned long arg)
+int cdm_group_run_in(const char *group, int (*fn)(unsigned long arg), unsigned long arg)
 {
+	char procs[256];
 	int status;
 	pid_t pid;
 
+	snprintf(procs, sizeof(procs), "%.200s/cgroup.procs", group);
 	pid = fork();
 	if (pid < 0)
 		return -errno;
 	if (!pid) {
-		if (cdm_write_string(CDM_GROUP "/cgroup.procs", "0"))
+		if (cdm_write_string(procs, "0"))
 			_exit(100);
 		_exit(fn(arg));
 	}
@@ -84,20 +86,39 @@ int cdm_group_run(int (*fn)(unsigned long arg), unsigned long arg)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-long cdm_meminfo(const char *name)
+int cdm_group_run(int (*fn)(unsigned long arg), unsigned long arg)
 {
-	size_t len = strlen(name);
+	return cdm_group_run_in(CDM_GROUP, fn, arg);
+}
+
+/* The number behind "KEY" and @end in a line of a file; -1: there is none. */
+static long keyed_value(const char *path, const char *key, char end)
+{
+	size_t len = strlen(key);
 	char line[128];
-	long kb = -1;
+	long value = -1;
 	FILE *f;
 
-	f = fopen("/proc/meminfo", "r");
-	while (f && kb < 0 && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len) && line[len] == ':')
-			kb = strtol(line + len + 1, NULL, 10);
+	f = fopen(path, "r");
+	while (f && value < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, len) && line[len] == end)
+			value = strtol(line + len + 1, NULL, 10);
 	if (f)
 		fclose(f);
-	return kb;
+	return value;
+}
+
+long cdm_group_value(const char *group, const char *file, const char *key)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%.150s/%.60s", group, file);
+	return keyed_value(path, key, ' ');
+}
+
+long cdm_meminfo(const char *name)
+{
+	return keyed_value("/proc/meminfo", name, ':');
 }
 
 void cdm_ksm_scan(int times)

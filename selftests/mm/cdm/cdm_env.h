@@ -22,6 +22,10 @@ void cdm_group_remove(void);
  * in, 128 + signal if it is killed, or a negative errno.
  */
 int cdm_group_run(int (*fn)(unsigned long arg), unsigned long arg);
+/* The same in @group, which is CDM_GROUP or below. */
+int cdm_group_run_in(const char *group, int (*fn)(unsigned long arg), unsigned long arg);
+/* A value of a flat keyed file of @group ("memory.events", "max"); -1: none. */
+long cdm_group_value(const char *group, const char *file, const char *key);
 
 /* A value of /proc/meminfo in kB; -1: no such name. */
 long cdm_meminfo(const char *name);
