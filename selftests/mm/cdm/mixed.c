@@ -215,6 +215,35 @@ TEST_F(first, home_node)
 	}
 }
 
+/* With two devices the home node says which is filled first. */
+TEST_F(mixed, home_among_several)
+{
+	unsigned long devices;
+	int other, i;
+
+	for (other = 0; other < CDM_MAX_NODES; other++)
+		if (other != self->node && cdm_node_in("has_coherent_memory", other))
+			break;
+	if (other == CDM_MAX_NODES)
+		SKIP(return, "just one node of coherent device memory");
+	devices = self->mask | 1UL << other;
+	for (i = 0; i < 2; i++) {
+		int home = i ? other : self->node;
+
+		ASSERT_EQ(0, madvise(self->map, LEN, MADV_DONTNEED));
+		ASSERT_EQ(0, cdm_bind(self->map, LEN, MPOL_BIND, devices, 0));
+		ASSERT_EQ(0, syscall(__NR_set_mempolicy_home_node, self->map, LEN, home, 0));
+		cdm_write_pattern(self->map, LEN, 15);
+		EXPECT_EQ(PAGES, (long)cdm_pages_on(self->map, LEN, home));
+	}
+	/* Nor is one of them filled for the other's interleave. */
+	ASSERT_EQ(0, madvise(self->map, LEN, MADV_DONTNEED));
+	ASSERT_EQ(0, cdm_bind(self->map, LEN, MPOL_INTERLEAVE, devices, 0));
+	cdm_write_pattern(self->map, LEN, 16);
+	EXPECT_EQ(PAGES / 2, on_node(self));
+	EXPECT_EQ(PAGES / 2, (long)cdm_pages_on(self->map, LEN, other));
+}
+
 /* What the system calls say, and what is shown. */
 TEST_F(mixed, is_told)
 {
