@@ -117,13 +117,14 @@ void Expectation::list_walk()
         if (!node) {
             return;
         }
-        if (done_ == desc_.len) {
-            fail(CCAD_COMP_LIMIT, node);
-            return;
-        }
+        /* First: after as many nodes as allowed it may be known already. */
         if (auto again = seen.find(node); again != seen.end()) {
             round_ = true;
             back_to_ = again->second;
+            return;
+        }
+        if (done_ == desc_.len) {
+            fail(CCAD_COMP_LIMIT, node);
             return;
         }
         if (done_ == most_followed) {
