@@ -32,9 +32,50 @@ FIXTURE(life)
 {
 	CCAD_ALIGNED struct ccad_completion comp;
 	long long used;
+	long pasid;
 	int node;
 	long pages;
 };
+
+/* The PASID of a process that comes and goes: the lowest that is free. */
+static long free_pasid(void)
+{
+	int fd[2], status;
+	long pasid = -1;
+	pid_t pid;
+
+	if (pipe(fd))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		struct ccad_ctx ctx;
+
+		if (ccad_open(&ctx, 3))
+			_exit(2);
+		pasid = ctx.info.pasid;
+		_exit(write(fd[1], &pasid, sizeof(pasid)) != sizeof(pasid));
+	}
+	close(fd[1]);
+	if (read(fd[0], &pasid, sizeof(pasid)) != sizeof(pasid))
+		pasid = -1;
+	close(fd[0]);
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	return pasid;
+}
+
+/* What is gone may still be on its way out: wait for @most to be free. */
+static long wait_pasid(long most)
+{
+	long pasid = free_pasid();
+	int i;
+
+	for (i = 0; i < 100 && pasid > most; i++) {
+		usleep(100000);
+		pasid = free_pasid();
+	}
+	return pasid;
+}
 
 FIXTURE_SETUP(life)
 {
@@ -42,6 +83,8 @@ FIXTURE_SETUP(life)
 		SKIP(return, "no accelerator");
 	self->used = ccad_attr("contexts_used");
 	ASSERT_GE(self->used, 0);
+	self->pasid = free_pasid();
+	ASSERT_GT(self->pasid, 0);
 	self->node = cdm_node();
 	if (self->node >= 0) {
 		cdm_drain();
@@ -62,6 +105,8 @@ static void expect_clean(struct __test_metadata *_metadata, struct _test_data_li
 	EXPECT_EQ(0xe3069283, self->comp.result);
 	ccad_close(&ctx);
 	EXPECT_EQ(self->used, ccad_attr("contexts_used"));
+	/* This process has a PASID by now, and keeps it. */
+	EXPECT_LE(wait_pasid(self->pasid + 1), self->pasid + 1);
 	if (self->node >= 0)
 		EXPECT_EQ(0, cdm_wait_used(self->node, self->pages))
 			TH_LOG("pages of node %d did not come back", self->node);
@@ -188,6 +233,42 @@ TEST_F_TIMEOUT(life, unmap_and_exit_in_flight, TIMEOUT)
 	run_child(_metadata, self->node, END_UNMAP);
 }
 
+/* A child's memory stands still from the fork on; the parent's work goes on. */
+TEST_F_TIMEOUT(life, fork_in_flight, TIMEOUT)
+{
+	struct ccad_ctx ctx;
+	int round, status;
+	char *work;
+	pid_t pid;
+	__u32 seen;
+
+	ASSERT_EQ(0, start_work(&ctx, comps, &work, self->node));
+	for (round = 0; round < 4; round++) {
+		pid = fork();
+		ASSERT_GE(pid, 0);
+		if (!pid) {
+			static char was[WORK / PAGE];
+			size_t i, changed = 0;
+
+			for (i = 0; i < WORK / PAGE; i++)
+				was[i] = work[i * PAGE];
+			usleep(200000);
+			for (i = 0; i < WORK / PAGE; i++)
+				changed += was[i] != work[i * PAGE];
+			memset(work, 0xee, WORK);
+			_exit(changed ? 1 : 0);
+		}
+		seen = ccad_db_read(&ctx, CCAD_DB_HEAD);
+		ASSERT_LT(seen, ENTRIES) TH_LOG("the device was too fast for the test");
+		ASSERT_EQ(0, ccad_wait(&comps[seen - 1], WAIT_MS));
+		EXPECT_EQ(CCAD_COMP_SUCCESS, comps[seen - 1].status);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status) TH_LOG("the device wrote to the child's memory");
+	}
+	ccad_close(&ctx);
+	munmap(work, WORK);
+}
+
 /* Once munmap() has returned no command reads there any more. */
 TEST_F_TIMEOUT(life, munmap_while_reading, TIMEOUT)
 {
@@ -266,33 +347,17 @@ TEST_F_TIMEOUT(life, all_contexts, TIMEOUT)
 	EXPECT_EQ(self->used, ccad_attr("contexts_used"));
 }
 
-/* The lowest PASID that is free goes to the next process: it must not climb. */
+/* However many processes come and go, PASIDs do not climb. */
 TEST_F_TIMEOUT(life, pasids_come_back, TIMEOUT)
 {
-	__u32 first = 0, pasid;
-	int fd[2], status, i;
-	pid_t pid;
+	long pasid;
+	int i;
 
-	ASSERT_EQ(0, pipe(fd));
 	for (i = 0; i < 50; i++) {
-		pid = fork();
-		ASSERT_GE(pid, 0);
-		if (!pid) {
-			struct ccad_ctx ctx;
-
-			if (ccad_open(&ctx, 3))
-				_exit(2);
-			if (write(fd[1], &ctx.info.pasid, sizeof(pasid)) != sizeof(pasid))
-				_exit(3);
-			_exit(0);
-		}
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_EQ(0, status);
-		ASSERT_EQ((ssize_t)sizeof(pasid), read(fd[0], &pasid, sizeof(pasid)));
-		if (!i)
-			first = pasid;
+		pasid = free_pasid();
+		ASSERT_GT(pasid, 0);
 		/* A process that is gone may still be on its way out. */
-		EXPECT_LE(pasid, first + 2) TH_LOG("round %d", i);
+		EXPECT_LE(pasid, self->pasid + 2) TH_LOG("round %d", i);
 	}
 }
 
