@@ -59,16 +59,22 @@ def configure_args():
     return [t for line in text.splitlines() for t in line.split("#", 1)[0].split()]
 
 
+# Besides those of configure-args: QEMU's fuzzer, by libFuzzer and with ASan,
+# and no devices but those of fuzz-devices.mak.
+FUZZ_ARGS = ("--cc=clang", "--cxx=clang++", "--enable-fuzzing", "--enable-asan",
+             "--without-default-devices", "--with-devices-x86_64=ccad-fuzz")
+
+
 class Build:
     """What a build of QEMU depends on, and the build."""
 
-    def __init__(self, source=None):
+    def __init__(self, source=None, fuzzing=False):
         self.origin = pathlib.Path(source) if source else fetch.get(pins.QEMU)
         self.tree = trees.Tree("QEMU", self.origin)
         self.patches = trees.series(DEVICE / "patches")
         self.files = [(dst, src.read_bytes()) for dst, src in install_map()]
-        self.args = configure_args()
-        self.compiler = os.path.realpath("/usr/bin/gcc")
+        self.args = configure_args() + list(FUZZ_ARGS if fuzzing else ())
+        self.compiler = os.path.realpath("/usr/bin/clang" if fuzzing else "/usr/bin/gcc")
         self.config_key = digest(self.args, self.compiler)
         self.key = digest(self.tree.base_key, [p.read_bytes() for p in self.patches],
                           [[d, b] for d, b in self.files], self.config_key)
@@ -90,6 +96,12 @@ class Build:
         with store.lock(self.tree.lock_name):
             self._make(names)
         return self.dir
+
+    def add_firmware(self):
+        """Where the programs in the build directory look for it without -L."""
+        share = self.dir / "qemu-bundle/usr/local/share/qemu"
+        share.mkdir(parents=True, exist_ok=True)
+        gather_firmware(share, [self.tree.tree / "pc-bios"])
 
     def env(self):
         debs = fetch.debs_dir("python", pins.PYTHON)

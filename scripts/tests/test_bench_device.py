@@ -4,6 +4,9 @@
 import json
 import pathlib
 import re
+import subprocess
+import sys
+import tempfile
 import unittest
 
 from ccad_tool import bench_device as bench, bench_rows, cli
@@ -100,6 +103,13 @@ class Fuzz(unittest.TestCase):
             self.assertLess(sum(f.stat().st_size for f in files), 16384, target)
             for f in files:
                 self.assertEqual(f.suffix, ".bin", f)
+
+    def test_seeds_of_qemu_are_up_to_date(self):
+        where = fuzz.CORPUS / fuzz.QEMU_TARGET
+        with tempfile.TemporaryDirectory() as tmp:
+            subprocess.run([sys.executable, fuzz.CORPUS.parent / "corpus_qemu.py", tmp], check=True)
+            want = {f.name: f.read_bytes() for f in pathlib.Path(tmp).iterdir()}
+        self.assertEqual({f.name: f.read_bytes() for f in where.iterdir()}, want)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ ORDER = ("tool", "core", "fuzz", "qemu", "kunit", "cdm", "driver")
 ABOUT = {
     "tool": "this tool itself, and what has to agree between the parts",
     "core": "unit tests of the device: plain, ASan+UBSan, TSan",
-    "fuzz": "libFuzzer on registers, descriptors and rings of the device",
+    "fuzz": "libFuzzer on registers, descriptors and rings of the device; --full: on QEMU",
     "qemu": "qtests of the device in QEMU, without a guest",
     "kunit": "KUnit suites of the kernel series, in the guest",
     "cdm": "self-tests of the coherent memory node, in the guest",

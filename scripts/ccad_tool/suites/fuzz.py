@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Suite fuzz: libFuzzer targets of the device's core.
+"""Suite fuzz: libFuzzer targets of the device's core, and QEMU's fuzzer.
 
 Each runs for a while from the corpus kept in the tree, and what it finds new
 stays in the cache for the next run.  Controls follow, which the target has to
 notice: a host that breaks a rule on purpose, and a device that gets the
 outcome of an opcode wrong.
+
+With --full QEMU's generic fuzzer drives the whole device with its IOMMU, in a
+build of QEMU of its own.
 """
 
 import os
@@ -13,29 +16,36 @@ import shutil
 import subprocess
 import time
 
-from .. import core, host, pins, procs, progress, store
+from .. import core, host, pins, procs, progress, qemu, store
 from ..results import FAIL, HANG, PASS
 from ..util import ROOT, Fail, build_env
 
 TARGETS = ("registers", "descriptors", "rings")
+QEMU_TARGET = "generic-fuzz-ccad"
 CORPUS = ROOT / "qemu-device/tests/fuzz/corpus"
 SECONDS, FULL_SECONDS = 20, 600
 CONTROL_SECONDS = 30
 # Long inputs find no more, and take longer.
-MAX_LEN = 128
+MAX_LEN, QEMU_MAX_LEN = 128, 2048
 # By number: those whose outcome the target descriptors knows.
 OPCODES = ("", "", "copy", "fill", "crc32c", "compare", "reduce", "fetch-add", "compare-swap", "gather",
            "list-walk", "compress", "decompress", "copy-pages")
 # AddressSanitizer's are in machine.cpp, for whoever runs a target by hand.
 _SANITIZERS = {"UBSAN_OPTIONS": "print_stacktrace=1"}
+_QEMU_SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:allocator_may_return_null=1"}
 
 
-def _build():
+def _clang():
     host.ensure(pins.FUZZ_PACKAGES)
     clang = shutil.which("clang++", path=build_env()["PATH"])
     if not clang:
         raise Fail("no clang++ for libFuzzer", "as root: apt-get install "
                    + " ".join(p for p, _ in pins.FUZZ_PACKAGES))
+    return clang
+
+
+def _build():
+    clang = _clang()
     with progress.Activity("fuzzers: build"):
         out = core.build("fuzz", (), ["fuzzers"], CXX=clang)
     return out / "qemu-device/tests/fuzz"
@@ -57,9 +67,9 @@ def stats(text):
 
 
 class _Run:
-    """A target that runs; several may at the same time."""
+    """A target that runs, by a command line; several may at the same time."""
 
-    def __init__(self, ctx, name, binary, target, seconds, **control):
+    def __init__(self, ctx, name, fuzzer, target, seconds, max_len=MAX_LEN, control=None, env=None):
         self.log = ctx.results.log_path(f"fuzz-{name}.log")
         self.limit = seconds + 120
         work = store.path("fuzz", target)
@@ -69,13 +79,13 @@ class _Run:
             self.scratch = None
         work.mkdir(parents=True, exist_ok=True)
         how = [f"-max_total_time={seconds}"] if seconds else ["-runs=0"]
-        cmd = [binary, *how, f"-max_len={MAX_LEN}", "-timeout=10", "-rss_limit_mb=2048", "-entropic=0",
+        cmd = [*fuzzer, *how, f"-max_len={max_len}", "-timeout=10", "-rss_limit_mb=2048", "-entropic=0",
                "-detect_leaks=0", "-print_funcs=0", "-print_final_stats=1",
                f"-artifact_prefix={ctx.results.dir}/fuzz-{name}-", work, CORPUS / target]
         self.began = time.monotonic()
         with open(self.log, "wb") as f:
             self.process = procs.popen([str(c) for c in cmd], stdout=f, stderr=subprocess.STDOUT,
-                                       stdin=subprocess.DEVNULL, env=build_env(**_SANITIZERS, **control))
+                                       stdin=subprocess.DEVNULL, env=build_env(**_SANITIZERS, **(control or env or {})))
 
     def end(self):
         """(exit code or None if it hangs, seconds, its output)"""
@@ -103,15 +113,16 @@ def _run_targets(ctx, where, targets):
         try:
             with progress.Activity(f"fuzz {', '.join(some)}: {seconds} s"):
                 for target in some:
-                    runs.append((target, _Run(ctx, target, where / f"fuzz-{target}", target, seconds)))
-                for target, run in runs:
-                    _report(ctx, where, target, run)
+                    fuzzer = [where / f"fuzz-{target}"]
+                    runs.append((fuzzer, target, _Run(ctx, target, fuzzer, target, seconds)))
+                for fuzzer, target, run in runs:
+                    _report(ctx, fuzzer, target, run)
         finally:
-            for _, run in runs:
+            for _, _, run in runs:
                 run.kill()
 
 
-def _report(ctx, where, target, run):
+def _report(ctx, fuzzer, target, run):
     code, took, text = run.end()
     executions, rate = stats(text)
     if code == 0:
@@ -119,7 +130,7 @@ def _report(ctx, where, target, run):
         ctx.results.remark(f"{target}: {executions} executions, {rate} a second")
         return
     found = sorted(ctx.results.dir.glob(f"fuzz-{target}-*-*"))
-    repeat = f"; to repeat: {where / f'fuzz-{target}'} {found[0]}" if found else ""
+    repeat = f"; to repeat: {' '.join(str(f) for f in fuzzer)} {found[0]}" if found else ""
     if code is None:
         ctx.add(target, HANG, took, f"still running after {run.limit} s", text[-3000:], run.log)
     else:
@@ -127,9 +138,9 @@ def _report(ctx, where, target, run):
                 text[-6000:], run.log)
 
 
-def _run_control(ctx, binary, target, name, what, seconds, **control):
+def _run_control(ctx, fuzzer, target, name, what, seconds, control):
     with progress.Activity(f"fuzz {target}: {what}"):
-        run = _Run(ctx, name, binary, target, seconds, **control)
+        run = _Run(ctx, name, fuzzer, target, seconds, control=control)
         code, took, text = run.end()
     if code and "broken rule" in _reason(text):
         for found in ctx.results.dir.glob(f"fuzz-{name}-*-*"):
@@ -139,22 +150,41 @@ def _run_control(ctx, binary, target, name, what, seconds, **control):
         ctx.add(name, FAIL, took, f"{what}, and the target did not notice", text[-3000:], run.log)
 
 
+def _run_qemu(ctx):
+    if ctx.args.qemu:
+        raise Fail("QEMU's fuzzer needs a build of its own", "run it without --qemu")
+    _clang()
+    build = qemu.Build(ctx.args.qemu_source, fuzzing=True)
+    fuzzer = [build.targets(["qemu-fuzz-x86_64"]) / "qemu-fuzz-x86_64", f"--fuzz-target={QEMU_TARGET}"]
+    build.add_firmware()
+    with progress.Activity(f"fuzz {QEMU_TARGET}: {FULL_SECONDS} s"):
+        run = _Run(ctx, QEMU_TARGET, fuzzer, QEMU_TARGET, FULL_SECONDS, QEMU_MAX_LEN, env=_QEMU_SANITIZERS)
+        _report(ctx, fuzzer, QEMU_TARGET, run)
+
+
 def run(ctx):
     targets = [t for t in TARGETS if ctx.selected(t)]
     hosts = [t for t in TARGETS if ctx.selected(f"control.{t}")]
     wrong = [(i, f"control.{name}") for i, name in enumerate(OPCODES)
              if name and ctx.selected(f"control.{name}")]
+    with_qemu = ctx.full and ctx.selected(QEMU_TARGET)
     if ctx.listing:
-        for name in (*targets, *(f"control.{t}" for t in hosts), *(name for _, name in wrong)):
+        for name in (*targets, *(f"control.{t}" for t in hosts), *(name for _, name in wrong),
+                     *([QEMU_TARGET] if with_qemu else [])):
             ctx.list(name)
         return
-    if not targets and not hosts and not wrong:
-        return
+    if targets or hosts or wrong:
+        _run_core(ctx, targets, hosts, wrong)
+    if with_qemu:
+        _run_qemu(ctx)
+
+
+def _run_core(ctx, targets, hosts, wrong):
     where = _build()
     _run_targets(ctx, where, targets)
     for target in hosts:
-        _run_control(ctx, where / f"fuzz-{target}", target, f"control.{target}",
-                     "the host broke a rule", CONTROL_SECONDS, CCAD_FUZZ_CONTROL="1")
+        _run_control(ctx, [where / f"fuzz-{target}"], target, f"control.{target}",
+                     "the host broke a rule", CONTROL_SECONDS, {"CCAD_FUZZ_CONTROL": "1"})
     for opcode, name in wrong:
-        _run_control(ctx, where / "fuzz-descriptors", "descriptors", name,
-                     "the device got an outcome wrong", 0, CCAD_FUZZ_WRONG=str(opcode))
+        _run_control(ctx, [where / "fuzz-descriptors"], "descriptors", name,
+                     "the device got an outcome wrong", 0, {"CCAD_FUZZ_WRONG": str(opcode)})
