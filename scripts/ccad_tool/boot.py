@@ -19,7 +19,7 @@ DEMO_LIMIT = 900.0
 class Parts:
     """QEMU, kernel and root file system, made as needed."""
 
-    def __init__(self, args):
+    def __init__(self, args, fragments=kernel.GUEST):
         host.check_arch()
         host.ensure(pins.HOST_PACKAGES)
         results, errors = {}, []
@@ -37,10 +37,10 @@ class Parts:
 
         def make_kernel():
             if args.kernel_tree:
-                return kernel.user_tree(args.kernel_tree)
+                return kernel.user_tree(args.kernel_tree, fragments)
             if args.kernel:
                 return kernel.given(args.kernel)
-            return kernel.Build(args.linux_source).get()
+            return kernel.Build(args.linux_source, fragments).get()
 
         works = [part("qemu", make_qemu), part("kernel", make_kernel), part("base", rootfs.base)]
         threads = [threading.Thread(target=w, daemon=True) for w in works]

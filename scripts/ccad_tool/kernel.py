@@ -11,6 +11,8 @@ from .util import ROOT, Fail, build_env, digest, jobs, write_if_changed
 
 PATCHES = ROOT / "kernel-patches" / "v7.3"
 FRAGMENT = PATCHES / "config" / "guest.config"
+GUEST = (FRAGMENT,)
+DEBUG = (FRAGMENT, PATCHES / "config" / "debug.config")
 MAKE_ENV = {"KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026", "KBUILD_BUILD_USER": "ccad",
              "KBUILD_BUILD_HOST": "ccad", "KBUILD_BUILD_VERSION": "1"}
 
@@ -61,7 +63,7 @@ def configure(tree, out, fragments, log, more=None):
     return lost
 
 
-def build(tree, out, log, title="Linux", fragments=(FRAGMENT,), steps=None):
+def build(tree, out, log, title="Linux", fragments=GUEST, steps=None):
     """Configure and build vmlinux and the UAPI headers of tree in out."""
     out.mkdir(parents=True, exist_ok=True)
     with progress.Activity(f"{title}: configure"):
@@ -85,7 +87,7 @@ def build(tree, out, log, title="Linux", fragments=(FRAGMENT,), steps=None):
 class Build:
     """What the guest's kernel depends on, and its build."""
 
-    def __init__(self, source=None, fragments=(FRAGMENT,)):
+    def __init__(self, source=None, fragments=GUEST):
         self.origin = pathlib.Path(source) if source else fetch.get(pins.LINUX)
         self.tree = trees.Tree("Linux", self.origin)
         self.patches = trees.series(PATCHES)
@@ -116,7 +118,7 @@ class Build:
         return store.result("kernel", self.key)
 
 
-def user_tree(path):
+def user_tree(path, fragments=GUEST):
     """Build a kernel tree of the user's as it is, outside of it (ccad test --kernel-tree)."""
     top = pathlib.Path(path).resolve()
     got = trees.version_of(top)
@@ -126,10 +128,12 @@ def user_tree(path):
         raise Fail(f"{path}: has been built in, which keeps make from building outside of it",
                    f"make -C {top} mrproper, or give a clean git worktree of it")
     name = f"user-{digest(top)[:12]}"
+    if fragments != GUEST:
+        name += "-" + fragments[-1].stem
     out = store.path("build", "linux-" + name)
     with store.lock(name):
         # make itself finds out what changed: this tree may be edited at any time.
-        lost = build(top, out, name, title=f"Linux {got[1]} of {top}")
+        lost = build(top, out, name, title=f"Linux {got[1]} of {top}", fragments=fragments)
         if any(s.startswith(("CONFIG_COHERENT_DEVICE_MEMORY=", "CONFIG_CCAD=")) for s in lost):
             progress.note("this tree does not hold the series: its tests will say so")
     st = (out / "vmlinux").stat()

@@ -7,7 +7,7 @@ import types
 import unittest
 from unittest import mock
 
-from ccad_tool import boot, guest, progress, splat
+from ccad_tool import boot, guest, progress, splat, testcmd
 from ccad_tool.suites import inguest
 
 WARN = "[    9.0] WARNING: CPU: 0 PID: 1 at mm/a.c:1 f+0x1/0x2\n"
@@ -72,6 +72,18 @@ class Base(unittest.TestCase):
     def script(self, **kw):
         FakeGuest.script = kw
 
+    def context(self, **args):
+        """What a suite gets; its results are in self.got as (name, status)."""
+        self.got = []
+        known = dict(full=False, list=False, name=None, memory=None, cpus=None, cdm_size=None,
+                     kernel_arg=None, qemu_arg=None)
+        ctx = testcmd.Context(types.SimpleNamespace(**{**known, **args}), types.SimpleNamespace(
+            add=lambda suite, name, status, *a: self.got.append((name, status)),
+            log_path=lambda n: pathlib.Path(self.tmp.name) / n))
+        ctx.suite = "cdm"
+        ctx.parts = lambda: (types.SimpleNamespace(qemu=None, kernel=None, rootfs=None), "tcg")
+        return ctx
+
 
 class ExitCodes(Base):
     def code(self, result, log=""):
@@ -95,18 +107,12 @@ class ExitCodes(Base):
 
 class Attribution(Base):
     def run_tests(self, programs):
-        got = []
-        ctx = types.SimpleNamespace(
-            full=False, args=types.SimpleNamespace(memory=None, cpus=None, cdm_size=None,
-                                                   kernel_arg=None, qemu_arg=None),
-            parts=lambda: (types.SimpleNamespace(qemu=None, kernel=None, rootfs=None), "tcg"),
-            add=lambda name, status, *a, **k: got.append((name, status)),
-            results=types.SimpleNamespace(log_path=lambda n: pathlib.Path(self.tmp.name) / n))
+        ctx = self.context()
         runner = inguest.Runner(ctx, "cdm")
         for p in programs:
             runner.run(p if isinstance(p, inguest.Test) else inguest.Test("mm/cdm", p))
         runner.stop()
-        return got
+        return self.got
 
     def ok(self, name):
         return guest.Result("exit", 0), f"1..1\nok 1 {name}\n", ""

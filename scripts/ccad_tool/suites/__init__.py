@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The test suites.  Each has run(context) and, for --list, names(context)."""
 
-ORDER = ("tool", "core", "fuzz", "qemu", "kunit", "cdm", "driver")
+ORDER = ("tool", "core", "fuzz", "qemu", "kunit", "cdm", "driver", "debug", "regress")
+# Only with --full, or when named
+LONG = ("debug", "regress")
 ABOUT = {
     "tool": "this tool itself, and what has to agree between the parts",
     "core": "unit tests of the device: plain, ASan+UBSan, TSan",
@@ -10,4 +12,6 @@ ABOUT = {
     "kunit": "KUnit suites of the kernel series, in the guest",
     "cdm": "self-tests of the coherent memory node, in the guest",
     "driver": "self-tests of the driver and of shared virtual memory, in the guest",
+    "debug": "the guest's suites on a kernel with everything that finds bugs, and under failing allocations",
+    "regress": "the kernel's own self-tests, without and with the series: the same results",
 }

@@ -3,7 +3,7 @@
 
 import time
 
-from .. import boot, guest, ktap, machine
+from .. import guest, ktap, machine
 from ..results import DEAD, FAIL, HANG, PASS, SKIP, SPLAT
 from ..util import Fail
 
@@ -14,17 +14,18 @@ _READ = ("cd /sys/kernel/debug/kunit 2>/dev/null || exit 3; "
 
 def run(ctx):
     parts, accel = ctx.parts()
-    o = machine.Options(memory="1G", kernel_args=["kunit.enable=1", "kunit.autorun=1"]
-                        + (ctx.args.kernel_arg or []), qemu_args=ctx.args.qemu_arg or [])
+    o = machine.Options(memory=f"{(1 << 30) + ctx.mode.memory}", qemu_args=ctx.args.qemu_arg or [],
+                        kernel_args=["kunit.enable=1", "kunit.autorun=1", *ctx.mode.kernel_args,
+                                     *(ctx.args.kernel_arg or [])])
     g = guest.Guest(o, parts.qemu, parts.kernel, parts.rootfs, accel)
-    log = ctx.results.log_path("kunit.serial.log")
+    log = ctx.log_path("kunit.serial.log")
     chunks = []
     began = time.monotonic()
     try:
         g.start()
         try:
-            g.wait_ready(boot.BOOT_LIMIT[accel] * 2)
-            r = g.run(_READ, chunks.append, lambda b: None, 60)
+            g.wait_ready(ctx.boot_limit() * 2)
+            r = g.run(_READ, chunks.append, lambda b: None, 60 * ctx.mode.slow)
             g.sync()
         except Fail as e:
             ctx.add("boot", SPLAT if g.watch.splats else HANG if "within" in e.what else DEAD,
