@@ -15,12 +15,10 @@ instruction a nanosecond bytes per instruction are GB/s.
 """
 
 import pathlib
-import shutil
 import statistics
 
 from . import bench_rows, guest, host, kernel, kgit, machine, objects, pins, progress, qemu, rootfs, \
     store, trees
-from .kgit import git
 from .util import ROOT, Fail, digest
 
 GOAL = 1.001
@@ -65,16 +63,7 @@ class Variant:
     def tree(self):
         """The source, made when it is not there; under its lock."""
         if self.name == UNPATCHED:
-            repo = kgit.base_repository(self.source)
-            where = store.path("bench", "linux")
-            base = git(repo, "rev-parse", "base").strip()
-            if git(where, "rev-parse", "HEAD", check=False).strip() != base:
-                shutil.rmtree(where, ignore_errors=True)
-                where.parent.mkdir(parents=True, exist_ok=True)
-                with progress.Activity("bench: check out the unpatched source"):
-                    store.command(["git", "clone", "-q", "--shared", "--no-tags", "-b", kgit.BRANCH,
-                                   repo, where], "bench-clone.log", env=kgit.env())
-            return where
+            return kgit.base_checkout(self.source)
         b = kernel.Build(self.source)
         b.tree.prepare()
         b.tree.apply(b.patches)

@@ -81,4 +81,4 @@ def _install(need):
 
 def all_packages():
     return (pins.HOST_PACKAGES + pins.TEST_PACKAGES + pins.FUZZ_PACKAGES + pins.BENCH_PACKAGES
-            + pins.SERIES_PACKAGES)
+            + pins.SERIES_PACKAGES + pins.REGRESS_PACKAGES)

@@ -87,10 +87,11 @@ def build(tree, out, log, title="Linux", fragments=GUEST, steps=None):
 class Build:
     """What the guest's kernel depends on, and its build."""
 
-    def __init__(self, source=None, fragments=GUEST):
+    def __init__(self, source=None, fragments=GUEST, patches=None):
+        """patches: None for the series."""
         self.origin = pathlib.Path(source) if source else fetch.get(pins.LINUX)
         self.tree = trees.Tree("Linux", self.origin)
-        self.patches = trees.series(PATCHES)
+        self.patches = trees.series(PATCHES) if patches is None else patches
         self.fragments = fragments
         name = digest(*[f.name for f in fragments])
         self.key = digest(self.tree.base_key, [p.read_bytes() for p in self.patches],
@@ -107,15 +108,17 @@ class Build:
                     self.tree.apply(self.patches)
                     build(self.tree.tree, self.dir, "linux", fragments=self.fragments,
                           steps=pins.LINUX_STEPS)
-                    out = self._keep()
+                    out = keep("kernel", self.key, self.dir)
         return Kernel(out / "vmlinux", out / "headers", self.tree.tree, self.key)
 
-    def _keep(self):
-        with store.new_result("kernel", self.key) as tmp:
-            shutil.copy2(self.dir / "vmlinux", tmp)
-            shutil.copy2(self.dir / ".config", tmp / "config")
-            shutil.copytree(self.dir / "usr/include", tmp / "headers")
-        return store.result("kernel", self.key)
+
+def keep(kind, key, build_dir):
+    """What is needed of a build, as a result."""
+    with store.new_result(kind, key) as tmp:
+        shutil.copy2(build_dir / "vmlinux", tmp)
+        shutil.copy2(build_dir / ".config", tmp / "config")
+        shutil.copytree(build_dir / "usr/include", tmp / "headers")
+    return store.result(kind, key)
 
 
 def user_tree(path, fragments=GUEST):

@@ -57,6 +57,21 @@ def base_repository(source=None):
         return repo
 
 
+def base_checkout(source=None):
+    """A tree of the pristine source, made when it is not there."""
+    repo = base_repository(source)
+    where = store.path("bench", "linux")
+    with store.lock("unpatched"):
+        base = git(repo, "rev-parse", "base").strip()
+        if git(where, "rev-parse", "HEAD", check=False).strip() != base:
+            shutil.rmtree(where, ignore_errors=True)
+            where.parent.mkdir(parents=True, exist_ok=True)
+            with progress.Activity("Linux: check out the unpatched source"):
+                store.command(["git", "clone", "-q", "--shared", "--no-tags", "-b", BRANCH, repo, where],
+                              "unpatched-clone.log", env=env())
+    return where
+
+
 def _import(repo, t, names, version, act):
     ours = set(t._manifest())
     p = subprocess.Popen(["git", "-C", str(repo), "fast-import", "--quiet", "--depth=0"],

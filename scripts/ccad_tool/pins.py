@@ -124,6 +124,9 @@ FUZZ_PACKAGES = (
     ("libclang-rt-dev", "fuzzers of the device: libFuzzer and the sanitizers"),
     ("llvm", "fuzzers of the device: names in stack traces"),
 )
+REGRESS_PACKAGES = (
+    ("libcap-dev", "the kernel's self-tests of mm"),
+)
 BENCH_PACKAGES = (
     ("libbenchmark-dev", "benchmarks of the device's core"),
 )
