@@ -27,6 +27,8 @@ class Mode:
     after: Callable | None = None
     # A test may fail, as long as the kernel does not.
     may_fail: bool = False
+    # Also those tests that want a kernel which looks for its own bugs.
+    debug: bool = False
 
 
 class Context:

@@ -147,7 +147,7 @@ def run(ctx):
     _control(ctx)
     kunit.run(ctx.variant(replace(DEBUG, prefix="kunit.")))
     for suite, collections in COLLECTIONS.items():
-        inguest.run_suite(ctx.variant(replace(DEBUG, prefix=f"{suite}.", after=look_after)),
+        inguest.run_suite(ctx.variant(replace(DEBUG, prefix=f"{suite}.", after=look_after, debug=True)),
                           suite, collections)
     for suite, collections in COLLECTIONS.items():
         inguest.run_suite(ctx.variant(replace(DEBUG, prefix=f"faults.{suite}.", command=inject,

@@ -10,6 +10,7 @@ alone) may hold, one NAME=VALUE a line:
     kernel_args=, device_args=  more for that guest
     boot=own                    a guest of its own
     full=1                      only with --full
+    debug=1                     only in suite debug, without faults of the suite's
 
 A test is one program.  After each the kernel's log is read: a splat is the
 failure of the test that ran, and the rest goes on in a new guest.
@@ -38,6 +39,9 @@ class Test:
     @property
     def timeout(self):
         return float(self.settings.get("timeout", 45))
+
+    def says(self, key):
+        return self.settings.get(key) in ("1", "yes")
 
     def guest_key(self):
         return tuple(self.settings.get(k, "") for k in _GUEST_KEYS)
@@ -271,7 +275,7 @@ def run_suite(ctx, suite, collections):
     if not tests:
         ctx.add("tests", FAIL, 0, f"the guest's image has no tests of {', '.join(collections)}")
         return
-    tests = [t for t in tests if ctx.full or t.settings.get("full") not in ("1", "yes")]
+    tests = [t for t in tests if (ctx.full or not t.says("full")) and (ctx.mode.debug or not t.says("debug"))]
     runner = Runner(ctx, suite)
     try:
         chosen = []
