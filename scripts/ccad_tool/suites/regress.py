@@ -159,8 +159,9 @@ def programs(source_tree, headers):
         src = tmp / "src"
         src.mkdir()
         store.command(["cp", "-as", source_tree / "tools", src], "regress.log")
-        for d in ("mm", "scripts", "include", "arch"):
-            (src / d).symlink_to(source_tree / d)
+        for p in source_tree.iterdir():
+            if p.name != "tools":
+                (src / p.name).symlink_to(p)
         listing = []
         for c in COLLECTIONS:
             to = tmp / "usr/lib/kselftest" / c
