@@ -94,6 +94,11 @@ class List(unittest.TestCase):
             with self.assertRaises(Fail, msg=line):
                 regress.read_known(line)
 
+    def test_part_of_a_program_that_is_left_out(self):
+        known = regress.read_known("leave-out | mm:all.sh | slow\nrun | mm:one -s 3 | of all.sh\n")
+        self.assertEqual(regress.chosen(["mm:all.sh", "mm:x"], known), ["mm:all.sh", "mm:x", "mm:one -s 3"])
+        self.assertIsNone(regress.left_out("mm:one -s 3", known))
+
     def test_left_out_by_pattern(self):
         known = regress.read_known("# c\n\nleave-out | mm:ksft_v*.sh | no modules\n")
         self.assertEqual(regress.left_out("mm:ksft_vmalloc.sh", known), "no modules")

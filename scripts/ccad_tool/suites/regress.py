@@ -42,7 +42,7 @@ mkswap -q /scratch/swap && swapon /scratch/swap
 class Known:
     """One line of regress-known.txt."""
 
-    what: str           # 'leave-out' or 'differs'
+    what: str           # 'leave-out', 'run' or 'differs'
     case: str           # pattern of a program's or a case's name
     where: str = ""     # of 'differs': a kernel, or '*'
     change: str = ""    # of 'differs': 'pass -> skip'
@@ -55,14 +55,14 @@ def read_known(text):
         if not line.strip() or line.startswith("#"):
             continue
         f = [t.strip() for t in line.split("|")]
-        if f[0] == "leave-out" and len(f) == 3 and f[2]:
+        if f[0] in ("leave-out", "run") and len(f) == 3 and f[2]:
             out.append(Known(f[0], f[1], reason=f[2]))
         elif (f[0] == "differs" and len(f) == 5 and f[4] and f[1] in ("*", WITHOUT, WITH)
               and re.fullmatch(r"\w+ -> \w+", f[3])):
             out.append(Known(f[0], f[2], f[1], f[3], f[4]))
         else:
             raise Fail(f"{KNOWN.name}, line {n}: not understood",
-                       "'leave-out | PROGRAM | REASON' or "
+                       "'leave-out | PROGRAM | REASON', 'run | PROGRAM ARGUMENTS | REASON' or "
                        "'differs | with-node | CASE | pass -> skip | REASON'")
     return out
 
@@ -71,6 +71,11 @@ def left_out(program, known):
     """The reason for which a program is not run, or None."""
     return next((k.reason for k in known if k.what == "leave-out"
                  and fnmatch.fnmatchcase(program, k.case)), None)
+
+
+def chosen(listing, known):
+    """Programs of the self-tests' own list, and those that are run besides."""
+    return listing + [k.case for k in known if k.what == "run"]
 
 
 # -- results --------------------------------------------------------------
@@ -125,7 +130,10 @@ def explain(found, where, known):
         case, a, b = d
         k = next((k for k in known if k.what == "differs" and k.where in ("*", where)
                   and k.change == f"{a} -> {b}" and fnmatch.fnmatchcase(case, k.case)), None)
-        told.append((d, k.reason)) if k else rest.append(d)
+        if k:
+            told.append((d, k.reason))
+        else:
+            rest.append(d)
     return told, rest
 
 
@@ -258,7 +266,7 @@ def run(ctx):
     parts, which = ctx.parts()
     staged = programs(parts.kernel.tree, parts.kernel.headers)
     rootfs.check_libraries(rootfs.base(), staged)
-    names = [p for p in (staged / "list").read_text().split() if ctx.selected(p)]
+    names = [p for p in chosen((staged / "list").read_text().splitlines(), known) if ctx.selected(p)]
     if ctx.listing:
         for p in names:
             ctx.list(p)
@@ -271,9 +279,9 @@ def run(ctx):
     base_kernel = unpatched(ctx.args.linux_source)
     kernels = {UNPATCHED: base_kernel, WITHOUT: parts.kernel, WITH: parts.kernel}
 
-    def measure(where, chosen):
+    def measure(where, some):
         began = time.monotonic()
-        got = Runs(ctx, where, kernels[where], parts, which, staged).all(chosen)
+        got = Runs(ctx, where, kernels[where], parts, which, staged).all(some)
         return got, time.monotonic() - began
 
     base, _ = measure(UNPATCHED, names)
