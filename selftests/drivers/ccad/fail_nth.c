@@ -25,11 +25,12 @@
 #define TIMEOUT	14400
 #define LEN	(4 * MB)
 #define FAULTS	"/sys/kernel/debug/"
+#define KNOBS	6
 
 /* By default an allocation that may wait does not fail, nor does a single page. */
 static const struct {
 	const char *path, *value;
-} knobs[] = {
+} knobs[KNOBS] = {
 	{ FAULTS "failslab/ignore-gfp-wait", "N" },
 	{ FAULTS "fail_page_alloc/ignore-gfp-wait", "N" },
 	{ FAULTS "fail_page_alloc/ignore-gfp-highmem", "N" },
@@ -37,8 +38,6 @@ static const struct {
 	{ FAULTS "failslab/verbose", "0" },
 	{ FAULTS "fail_page_alloc/verbose", "0" },
 };
-
-#define KNOBS	(int)(sizeof(knobs) / sizeof(knobs[0]))
 
 FIXTURE(fail_nth)
 {
