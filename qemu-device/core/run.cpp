@@ -412,6 +412,9 @@ void Run::find_group(std::span<const ccad_translation> answer)
             return; /* not in order */
         }
         uint64_t end = std::min(one.va + (one.len - 1), last);
+        if (end < cursor) {
+            return; /* it wraps around, as none may */
+        }
         auto entry = Translation::from(one);
         if (!entry || !entry->allows(miss_.write)) {
             for (uint64_t va = cursor;; va += page_size) {

@@ -447,6 +447,9 @@ int FakeHost::do_translate(uint32_t pasid, uint64_t va, uint64_t len,
             left -= std::min(left, step);
         }
     }
+    if (on_answer) {
+        on_answer(out, n);
+    }
     if (on_translated) {
         on_translated();
     }

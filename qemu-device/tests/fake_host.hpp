@@ -130,6 +130,8 @@ public:
     /* Page requests of all groups so far. */
     unsigned page_request_count() const { return page_request_count_; }
 
+    /* May change the answer to a translation request. */
+    std::function<void(ccad_translation *answer, size_t n)> on_answer;
     /* Called in these operations, without the big lock. */
     std::function<void(uint32_t pasid, uint64_t va)> on_translate;
     std::function<void()> on_translated;

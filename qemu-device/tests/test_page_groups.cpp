@@ -77,6 +77,24 @@ TEST_F(Groups, EndAtTheEndOfTheAddressSpace)
     EXPECT_EQ(queue.wait(index).fault_addr, top + 5);
 }
 
+/* An answer that goes round the end of the address space, as none may. */
+TEST_F(Groups, DoNotFollowAnAnswerThatWraps)
+{
+    Queue queue = by_hand();
+    uint64_t top = UINT64_MAX - (page - 1);
+    host.on_answer = [&](ccad_translation *answer, size_t) {
+        if (answer[0].va == top) {
+            answer[0].len = 3 * page;
+        }
+    };
+
+    uint32_t index = queue.submit(fill(top, 8, 1));
+    EXPECT_THAT(next_request().pages, ElementsAre(top));
+    host.on_answer = nullptr;
+    host.respond(next_request(), CCAD_RESPONSE_FAILURE);
+    EXPECT_EQ(queue.wait(index).status, CCAD_COMP_PAGE_FAULT);
+}
+
 TEST_F(Groups, OfAReadAskForReading)
 {
     Queue queue = by_hand();
