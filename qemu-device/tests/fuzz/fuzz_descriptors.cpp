@@ -75,15 +75,16 @@ void Session::prepare()
         }
         return CCAD_RESPONSE_SUCCESS;
     };
-    for (unsigned n = how >> 5 ? (how >> 5) * 3 : 1; n; n--) {
-        software_.mapping(input_);
-    }
+    /* Before anything else is mapped, while there are page tables left. */
     if (physical_) {
         software_.enable(context, 0, Machine::frame_pa(2 * context),
                          ring_shift, 0,
                          CCAD_CTX_CTRL_ENABLE | CCAD_CTX_CTRL_PHYSICAL);
     } else {
         software_.set_up(context, pasid);
+    }
+    for (unsigned n = how >> 5 ? (how >> 5) * 3 : 1; n; n--) {
+        software_.mapping(input_);
     }
 }
 

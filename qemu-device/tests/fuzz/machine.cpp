@@ -20,6 +20,11 @@ namespace {
 #define CCAD_UNCHECKED \
     __attribute__((no_sanitize("address", "undefined"), noinline))
 
+constexpr bool canonical(uint64_t va)
+{
+    return va >> 47 == 0 || va >> 47 == 0x1ffff;
+}
+
 /* Past AddressSanitizer, who has been told that nobody may. */
 CCAD_UNCHECKED void
 copy_bytes(uint8_t *to, const uint8_t *from, uint64_t len)
@@ -314,6 +319,9 @@ uint64_t *Machine::entry(uint32_t pasid, uint64_t va, unsigned level,
     };
     uint64_t *&root = roots_[pasid];
 
+    if (!canonical(va)) {
+        return nullptr; /* no entry is that of two addresses */
+    }
     if (!root && (!make || !(root = new_table()))) {
         return nullptr;
     }
@@ -361,9 +369,7 @@ void Machine::unmap(uint32_t pasid, uint64_t va)
 
 std::optional<Leaf> Machine::walk(uint32_t pasid, uint64_t va) const
 {
-    uint64_t top = va >> 47;
-
-    if (pasid >= pasids || !roots_[pasid] || (top && top != 0x1ffff)) {
+    if (pasid >= pasids || !roots_[pasid] || !canonical(va)) {
         return std::nullopt;
     }
     const uint64_t *table = roots_[pasid];
