@@ -253,6 +253,7 @@ TEST_F(mixed, is_told)
 
 	ASSERT_EQ(0, cdm_bind(self->map, LEN, MPOL_BIND | MPOL_F_COHERENT_NODES,
 			      self->both, 0));
+	cdm_write_pattern(self->map, LEN, 17);
 	ASSERT_EQ(0, get_mempolicy(&mode, &nodes, CDM_MAX_NODES + 1, self->map, MPOL_F_ADDR));
 	EXPECT_EQ(MPOL_BIND | MPOL_F_COHERENT_NODES, mode);
 	EXPECT_EQ(self->both, nodes);
