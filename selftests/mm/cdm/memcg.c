@@ -253,6 +253,8 @@ static int move(unsigned long mask)
 	if (cdm_bind(map, LEN, MPOL_BIND, from, MPOL_MF_MOVE | MPOL_MF_STRICT) ||
 	    pages_there(map, mask))
 		return NOT_MOVED;
+	/* Program and libraries are not the group's, so they have been moved. */
+	migrate_pages(0, CDM_MAX_NODES + 1, &mask, &from);
 	if (current_is(CDM_GROUP, 0))
 		return NOT_COUNTED;
 	return cdm_check_pattern(map, LEN, 6) ? OK : WRONG_DATA;
