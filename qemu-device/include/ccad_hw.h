@@ -117,7 +117,7 @@
 #define CCAD_REG_CNT_STATUS		0x204	/* RW1C u32, raises CCAD_EVENT_COUNTERS */
 #define   CCAD_CNT_TABLE_FULL		0x1	/* accesses were not counted, CCAD_REG_CNT_LOST */
 #define   CCAD_CNT_RING_FULL		0x2	/* a notification found no room */
-#define   CCAD_CNT_RING_ERROR		0x4	/* a notification could not be written, or TAIL was wrong */
+#define   CCAD_CNT_RING_ERROR		0x4	/* one could not be written, or TAIL is wrong */
 #define   CCAD_CNT_CONFIG		0x8	/* the block cannot be latched */
 #define CCAD_REG_CNT_GRANULE_SHIFT	0x208	/* RW u32, log2 of the granule's bytes */
 #define CCAD_GRANULE_SHIFT_MIN		12
@@ -154,7 +154,7 @@
 /* Context blocks, for the kernel alone: CCAD_CTX(n) + offset. */
 #define CCAD_CTX_CTRL			0x00	/* RW u32 */
 #define   CCAD_CTX_CTRL_ENABLE		0x1	/* 1: latch the block and run */
-#define   CCAD_CTX_CTRL_PHYSICAL	0x2	/* every address is physical, see CCAD_OP_COPY_PAGES */
+#define   CCAD_CTX_CTRL_PHYSICAL	0x2	/* physical addresses, see CCAD_OP_COPY_PAGES */
 #define CCAD_CTX_STATUS			0x04	/* RO u32 */
 #define   CCAD_CTX_STATE_MASK		0x0000000f
 #define   CCAD_CTX_DISABLED		0	/* no command is in flight */
@@ -206,17 +206,15 @@
 #define CCAD_OP_COPY			2	/* len bytes of src to dst, not overlapping */
 #define CCAD_OP_FILL			3	/* len bytes of dst with arg, repeated */
 #define CCAD_OP_CRC32C			4	/* of len bytes of src, arg: the CRC so far */
-#define CCAD_OP_COMPARE			5	/* len bytes of src and dst; result: those before a difference */
+#define CCAD_OP_COMPARE			5	/* len of src and dst; result: bytes alike */
 #define CCAD_OP_REDUCE			6	/* len bytes of src by CCAD_REDUCE_* in arg */
 #define CCAD_OP_FETCH_ADD		7	/* arg to dst, len 4 or 8; result: what it was */
-#define CCAD_OP_COMPARE_SWAP		8	/* arg2 to dst if it is arg, len 4 or 8; result: what it was */
-#define CCAD_OP_GATHER			9	/* elements of the table at arg by the indices at src */
+#define CCAD_OP_COMPARE_SWAP		8	/* arg2 to dst if it is arg; result: what it was */
+#define CCAD_OP_GATHER			9	/* elements of a table at arg by indices at src */
 #define CCAD_OP_LIST_WALK		10	/* follow pointers from src, reduce a field */
 #define CCAD_OP_COMPRESS		11	/* len bytes of src to dst, arg bytes at most */
 #define CCAD_OP_DECOMPRESS		12	/* the same back; result: bytes written */
-#define CCAD_OP_COPY_PAGES		13	/* CCAD_CTX_CTRL_PHYSICAL alone: len bytes of
-						 * struct ccad_page_copy at src, of
-						 * 1 << arg bytes a page */
+#define CCAD_OP_COPY_PAGES		13	/* struct ccad_page_copy at src, 1 << arg a page */
 
 /*
  * Reductions, arg of CCAD_OP_REDUCE: what, type << 8.  Elements are taken one

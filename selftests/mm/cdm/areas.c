@@ -29,7 +29,7 @@
 #define CHUNK		(4 * MB)
 #define MAX_CHUNKS	512
 #define ROOM		16	/* chunks */
-#define LEFT		(20 * MB)
+#define LEFT		(32 * MB)	/* above the low watermark */
 
 FIXTURE(areas)
 {

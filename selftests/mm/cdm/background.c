@@ -275,9 +275,8 @@ static void balance(struct __test_metadata *_metadata, struct _test_data_backgro
 	migrated = cdm_vmstat("numa_pages_migrated");
 	promoted = cdm_vmstat("pgpromote_success");
 	do {
-		for (i = 0; i < LEN; i += 4096) {
+		for (i = 0; i < LEN; i += 4096)
 			__asm__ volatile("" : : "r" (there[i]), "r" (here[i]));
-		}
 		left = cdm_pages_on(there, LEN, self->node);
 		if (self->control ? left < PAGES / 2 :
 		    cdm_vmstat("numa_hint_faults") - faults > 2 * PAGES)

@@ -24,10 +24,13 @@
 #include "cdm_util.h"
 #include "pressure.h"
 
-/* What there is of ordinary memory, and what is asked for */
+/*
+ * What there is of ordinary memory, and what is asked for.  Watermarks rise with
+ * fragmentation, by 22 MiB here, so everything is off by more than that.
+ */
 #define ROOM	(96 * MB)
 #define LOAD	(144 * MB)
-#define TABLES	(64 * MB)
+#define TABLES	(48 * MB)
 
 #define CGROUP	"/sys/fs/cgroup/"
 #define GROUP	CGROUP "cdm-emergency"
@@ -231,7 +234,7 @@ static bool load_ask(struct load *load, struct report *report)
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)		\
 		TH_LOG("the load ended with %#x", status);			\
 	EXPECT_LT(killed, cdm_vmstat("oom_kill"));				\
-	EXPECT_GE(taken + others,						\
+	EXPECT_GE(taken + (others),						\
 		  cdm_attr_read(self->node, "emergency_pages"));		\
 } while (0)
 
@@ -239,7 +242,7 @@ TEST_F_TIMEOUT(emergency, off_kills, 300)
 {
 	ASSERT_EQ(0, cdm_wait_used(self->node, 0));
 	EXPECT_KILLED(FREE, LOAD, 0, 0);
-	EXPECT_KILLED(FREE, LOAD / 4, TABLES + ROOM / 2, 0);
+	EXPECT_KILLED(FREE, LOAD / 2, TABLES, 0);
 	EXPECT_EQ(0, cdm_used_pages(self->node));
 }
 
@@ -287,7 +290,7 @@ TEST_F_TIMEOUT(emergency, page_tables_find_room, 300)
 	ASSERT_TRUE(load_start(&self->other, &report, self->node, self->ordinary,
 			       ROOM / 8, 0, BY_RANGE));
 	ASSERT_TRUE(load_start(&self->load, &report, self->node, self->ordinary,
-			       LOAD / 4, TABLES + ROOM / 8, FREE));
+			       LOAD / 2, TABLES, FREE));
 	EXPECT_EQ(self->killed, cdm_vmstat("oom_kill"));
 	EXPECT_TRUE(report.intact);
 	EXPECT_LT(0, report.on_node);

@@ -19,6 +19,7 @@
 
 #define HPAGE	(2 * MB)
 #define POOL	4
+#define NODE_POOL	"/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/"
 #define GLOBAL	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
 
 FIXTURE(pool)
@@ -32,8 +33,7 @@ static long node_pool(int node, const char *attr)
 {
 	char path[160];
 
-	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/hugepages/"
-		 "hugepages-2048kB/%s", node, attr);
+	snprintf(path, sizeof(path), NODE_POOL "%s", node, attr);
 	return cdm_read_long(path);
 }
 
@@ -41,8 +41,7 @@ static int set_node_pool(int node, const char *count)
 {
 	char path[160];
 
-	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/hugepages/"
-		 "hugepages-2048kB/nr_hugepages", node);
+	snprintf(path, sizeof(path), NODE_POOL "nr_hugepages", node);
 	return cdm_write_string(path, count);
 }
 

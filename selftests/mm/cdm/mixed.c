@@ -29,11 +29,11 @@
 #define MPOL_WEIGHTED_INTERLEAVE	6
 #endif
 #ifndef MPOL_F_COHERENT_NODES
-#define MPOL_F_COHERENT_NODES	(1 << 12)
+#define MPOL_F_COHERENT_NODES	0x1000
 #endif
 #ifndef MPOL_F_STATIC_NODES
-#define MPOL_F_STATIC_NODES	(1 << 15)
-#define MPOL_F_RELATIVE_NODES	(1 << 14)
+#define MPOL_F_STATIC_NODES	0x8000
+#define MPOL_F_RELATIVE_NODES	0x4000
 #endif
 #ifndef __NR_set_mempolicy_home_node
 #define __NR_set_mempolicy_home_node	450

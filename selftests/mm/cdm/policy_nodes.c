@@ -178,7 +178,7 @@ static void fill(struct __test_metadata *_metadata, struct _test_data_nodes *sel
 	long kb = cdm_node_value(self->b, "meminfo", "MemTotal");
 
 	self->fill_len = ((size_t)kb << 10) + 4 * MB;
-	self->fill = cdm_map_thp(self->fill_len);
+	self->fill = cdm_map(self->fill_len);
 	ASSERT_NE(NULL, self->fill);
 	ASSERT_EQ(0, cdm_bind(self->fill, self->fill_len, MPOL_PREFERRED, 1UL << self->b, 0));
 	cdm_write_pattern(self->fill, self->fill_len, 102);

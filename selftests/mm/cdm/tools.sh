@@ -56,7 +56,8 @@ ordinary()
 # numactl_h size|free: of the node, in MiB
 numactl_h()
 {
-	numactl -H | awk -v n="${node}" -v what="$1:" '$1 == "node" && $2 == n && $3 == what { print $4 }'
+	numactl -H | awk -v n="${node}" -v what="$1:" \
+		'$1 == "node" && $2 == n && $3 == what { print $4 }'
 }
 
 ktap_print_header
