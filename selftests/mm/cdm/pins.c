@@ -104,6 +104,8 @@ TEST_F_TIMEOUT(pins, long_term, 120)
 {
 	char *map = cdm_map(LEN), *thp = cdm_map_thp(2 * MB);
 
+	if (self->control)
+		SKIP(return, "movable memory is left by pins, of whatever node");
 	ASSERT_NE(NULL, map);
 	ASSERT_NE(NULL, thp);
 	self->ring = ring_make();
@@ -120,8 +122,6 @@ TEST_F_TIMEOUT(pins, long_term, 120)
 	ASSERT_EQ(0, ring_pin(self->ring, map, LEN));
 	EXPECT_EQ(PAGES, (long)cdm_pages_on(map, LEN, self->ordinary));
 	EXPECT_TRUE(cdm_check_pattern(map, LEN, 82));
-	if (self->control)
-		return;
 	/* Pinned pages are in nobody's way. */
 	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "empty"));
 	EXPECT_EQ(0, cdm_used_pages(self->node));
