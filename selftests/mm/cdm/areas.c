@@ -3,9 +3,6 @@
  * Memory that is set aside, handed over or written out as a whole has none of
  * a coherent node: CMA, the pool of KFENCE, scratch areas of kexec handover,
  * the image of hibernation.
- *
- * The control (CDM_CONTROL=1, the same memory being an ordinary node) has to
- * see what CMA displaces come to the node.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -29,24 +26,22 @@
 #define CHUNK		(4 * MB)
 #define MAX_CHUNKS	512
 #define ROOM		16	/* chunks */
-#define LEFT		(32 * MB)	/* above the low watermark */
+#define LEFT		(90 * MB)	/* half of it in the area, half above the watermarks */
 
 FIXTURE(areas)
 {
 	int node, ordinary;
-	bool control;
 	long taken;		/* pages of CMA */
 	struct cdm_usage before;
 };
 
 FIXTURE_SETUP(areas)
 {
-	self->control = cdm_control();
 	self->node = cdm_node();
 	self->ordinary = cdm_ordinary_node();
 	if (geteuid())
 		SKIP(return, "needs root");
-	if ((self->node < 0 || self->ordinary < 0) && !self->control)
+	if (self->node < 0 || self->ordinary < 0)
 		SKIP(return, "no node of coherent device memory");
 	ASSERT_LE(0, self->node);
 	cdm_drain();
@@ -86,7 +81,7 @@ TEST_F_TIMEOUT(areas, cma, 300)
 	char pages[24];
 
 	if (want <= 0 || access(CMA "alloc", W_OK))
-		SKIP(return, "boot with cma=32M");
+		SKIP(return, "boot with cma=128M");
 	/* Movable pages take from it as much as from the rest, towards the end. */
 	while (nr < MAX_CHUNKS &&
 	       cdm_node_value(self->ordinary, "meminfo", "MemFree") > (long)(LEFT >> 10)) {
@@ -105,7 +100,7 @@ TEST_F_TIMEOUT(areas, cma, 300)
 	/* Only the device has room at first, which is as good as none. */
 	moved = cdm_vmstat("pgmigrate_success");
 	ret = cdm_write_string(CMA "alloc", pages);
-	if (ret && !self->control) {
+	if (ret) {
 		expect_untouched(_metadata, self);
 		for (first = 0; first < ROOM; first++)
 			munmap(chunks[first], CHUNK);
@@ -114,11 +109,6 @@ TEST_F_TIMEOUT(areas, cma, 300)
 	if (!ret)
 		self->taken = want;
 	moved = cdm_vmstat("pgmigrate_success") - moved;
-	if (self->control) {
-		EXPECT_LT(self->before.used + want / 8, cdm_used_pages(self->node))
-			TH_LOG("%ld pages moved, none to the other node", moved);
-		return;
-	}
 	EXPECT_EQ(0, ret);
 	EXPECT_LT(want / 8, moved);
 	expect_untouched(_metadata, self);
@@ -129,8 +119,6 @@ TEST_F_TIMEOUT(areas, cma, 300)
 /* Set up late, the pool is a contiguous range of anywhere. */
 TEST_F(areas, kfence_pool)
 {
-	if (self->control)
-		SKIP(return, "the pool prefers the first node there is");
 	if (access(KFENCE, W_OK))
 		SKIP(return, "no KFENCE");
 	ASSERT_EQ(0, cdm_read_long(KFENCE)) TH_LOG("has a pool since boot");
@@ -197,8 +185,6 @@ TEST_F_TIMEOUT(areas, hibernation, 120)
 {
 	char modes[128];
 
-	if (self->control)
-		SKIP(return, "hibernates ordinary memory, wherever it is");
 	if (access(POWER "disk", W_OK))
 		SKIP(return, "no hibernation");
 	read_line(POWER "disk", modes, sizeof(modes));
