@@ -61,7 +61,7 @@ static long stack_pages(int node)
 }
 
 /* Not to be inlined: its frame is what is tested. */
-static long (*volatile in_a_frame_below)(int node) = stack_pages;
+long (*in_a_frame_below)(int node) = stack_pages;
 
 TEST_F(task, stack)
 {
