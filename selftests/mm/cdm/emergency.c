@@ -21,6 +21,7 @@
 #include <numaif.h>
 
 #include "kselftest_harness.h"
+#include "cdm_env.h"
 #include "cdm_util.h"
 #include "pressure.h"
 
@@ -32,9 +33,8 @@
 #define LOAD	(144 * MB)
 #define TABLES	(48 * MB)
 
-#define CGROUP	"/sys/fs/cgroup/"
-#define GROUP	CGROUP "cdm-emergency"
-#define LIMITED	CGROUP "cdm-emergency-limited"
+#define GROUP	CDM_CGROUP "cdm-emergency"
+#define LIMITED	CDM_CGROUP "cdm-emergency-limited"
 
 /* Read by those who check the data once more */
 #define STILL_THERE	'?'
@@ -61,20 +61,6 @@ FIXTURE(emergency)
 	int pipe[2];
 };
 
-static bool swap_is_on(void)
-{
-	char text[512] = "";
-	FILE *f = fopen("/proc/swaps", "r");
-	size_t len;
-
-	if (!f)
-		return false;
-	len = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[len] = 0;
-	return strchr(text, '\n') && strchr(text, '\n')[1];
-}
-
 FIXTURE_SETUP(emergency)
 {
 	self->node = cdm_node();
@@ -85,7 +71,7 @@ FIXTURE_SETUP(emergency)
 		SKIP(return, "no node of coherent device memory");
 	if (cdm_attr_read(self->node, "emergency") < 0)
 		SKIP(return, "nodeN/cdm/emergency is not there");
-	if (swap_is_on())
+	if (cdm_meminfo("SwapTotal") > 0)
 		SKIP(return, "there is swap, nothing is exhausted soon");
 	/* The loads are to be killed, neither the test nor who waits for it */
 	ASSERT_EQ(0, cdm_write_string("/proc/self/oom_score_adj", "-1000"));
@@ -139,13 +125,13 @@ static int confine(enum confinement how, int ordinary)
 	case BOUND:
 		return cdm_task_policy(MPOL_BIND, 1UL << ordinary);
 	case CPUSET:
-		cdm_write_string(CGROUP "cgroup.subtree_control", "+cpuset");
+		cdm_write_string(CDM_CGROUP "cgroup.subtree_control", "+cpuset");
 		mkdir(GROUP, 0755);
 		snprintf(value, sizeof(value), "%d", ordinary);
 		return cdm_write_string(GROUP "/cpuset.mems", value) ?:
 		       cdm_write_string(GROUP "/cgroup.procs", "0");
 	case LIMIT:
-		cdm_write_string(CGROUP "cgroup.subtree_control", "+memory");
+		cdm_write_string(CDM_CGROUP "cgroup.subtree_control", "+memory");
 		mkdir(LIMITED, 0755);
 		snprintf(value, sizeof(value), "%lu", LOAD / 4);
 		return cdm_write_string(LIMITED "/memory.max", value) ?:
@@ -309,7 +295,7 @@ TEST_F_TIMEOUT(emergency, confined_are_killed, 300)
 	ASSERT_EQ(0, cdm_attr_write(self->node, "emergency", "1"));
 	EXPECT_KILLED(BOUND, LOAD, 0, OTHERS);
 	EXPECT_KILLED(BY_RANGE, LOAD, 0, OTHERS);
-	if (access(CGROUP "cgroup.subtree_control", W_OK))
+	if (access(CDM_CGROUP "cgroup.subtree_control", W_OK))
 		return;
 	EXPECT_KILLED(CPUSET, LOAD, 0, OTHERS);
 	/* Its own limit is what it is short of, not ordinary memory */
