@@ -80,6 +80,11 @@ class InGuest(unittest.TestCase):
                           "sva.huge.write", "sva.huge.a_very_long_name_of_a_test_case"])
         self.assertEqual(inguest.harness_cases("no such option\n"), [])
 
+    def test_said_of_a_case(self):
+        lines = ["# areas.c:112:cma:Expected 0 (0) == ret (-12)", "# areas.c:130:kfence_pool:no",
+                 "# cma: Test terminated unexpectedly by signal 9", "# cma_other: Test terminated by timeout"]
+        self.assertEqual(inguest.said_of("areas.cma", lines), [lines[0], lines[2]])
+
 
 class Machine(unittest.TestCase):
     def test_refused_with_a_remedy(self):

@@ -181,8 +181,7 @@ class Runner:
         elif r.why == "exit":
             for c in ktap.judge(name, text, r.code):
                 full = full_name(name, c.name)
-                # The harness tells on standard error what a case expected.
-                why = [t for t in said if f":{c.name.rsplit('.', 1)[-1]}:" in t]
+                why = said_of(c.name, said)
                 detail = c.detail
                 if c.status == ktap.FAIL and why and not detail:
                     detail = why[0].lstrip("# ")
@@ -212,6 +211,12 @@ class Runner:
             self.stop()
             return []
         return harness_cases(b"".join(chunks).decode(errors="replace"))
+
+
+def said_of(case, lines):
+    """Lines of standard error on which the harness tells what a case expected, or what killed it."""
+    name = case.rsplit(".", 1)[-1]
+    return [t for t in lines if f":{name}:" in t or t.startswith(f"# {name}: ")]
 
 
 def harness_cases(text):
