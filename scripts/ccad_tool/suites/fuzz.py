@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Suite fuzz: libFuzzer targets of the device's core, and QEMU's fuzzer.
 
-Each runs for a while from the corpus kept in the tree, and what it finds new
-stays in the cache for the next run.  Controls follow, which the target has to
-notice: a host that breaks a rule on purpose, and a device that gets the
-outcome of an opcode wrong.
+Each runs for a while on all CPUs, from the corpus kept in the tree, and what it
+finds new stays in the cache for the next run.  Controls follow, which the
+target has to notice: a host that breaks a rule on purpose, and a device that
+gets the outcome of an opcode wrong.
 
 With --full QEMU's generic fuzzer drives the whole device with its IOMMU, in a
 build of QEMU of its own.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ import time
 
 from .. import core, host, pins, procs, progress, qemu, store
 from ..results import FAIL, HANG, PASS
-from ..util import ROOT, Fail, build_env
+from ..util import ROOT, Fail, build_env, jobs
 
 TARGETS = ("registers", "descriptors", "rings")
 QEMU_TARGET = "generic-fuzz-ccad"
@@ -67,7 +66,7 @@ def stats(text):
 
 
 class _Run:
-    """A target that runs, by a command line; several may at the same time."""
+    """One copy of a target that runs, by a command line."""
 
     def __init__(self, ctx, name, fuzzer, target, seconds, max_len=MAX_LEN, control=None, env=None):
         self.log = ctx.results.log_path(f"fuzz-{name}.log")
@@ -103,33 +102,32 @@ class _Run:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _run_targets(ctx, where, targets):
-    """For a short time one after the other; for a long time as many as there are CPUs for."""
-    seconds = FULL_SECONDS if ctx.full else SECONDS
-    at_once = len(os.sched_getaffinity(0)) if ctx.full else 1
-    for i in range(0, len(targets), at_once):
-        some = targets[i:i + at_once]
-        runs = []
-        try:
-            with progress.Activity(f"fuzz {', '.join(some)}: {seconds} s"):
-                for target in some:
-                    fuzzer = [where / f"fuzz-{target}"]
-                    runs.append((fuzzer, target, _Run(ctx, target, fuzzer, target, seconds)))
-                for fuzzer, target, run in runs:
-                    _report(ctx, fuzzer, target, run)
-        finally:
-            for _, _, run in runs:
-                run.kill()
+def _run_target(ctx, fuzzer, target, copies, seconds, **how):
+    """Several copies of one target share a corpus, and take each other's finds over."""
+    runs = []
+    try:
+        with progress.Activity(f"fuzz {target}: {seconds} s on {copies} CPUs"):
+            for i in range(copies):
+                runs.append(_Run(ctx, target if copies == 1 else f"{target}.{i + 1}", fuzzer, target,
+                                 seconds, **how))
+            ended = [run.end() for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+    _report(ctx, fuzzer, target, runs, ended)
 
 
-def _report(ctx, fuzzer, target, run):
-    code, took, text = run.end()
-    executions, rate = stats(text)
-    if code == 0:
-        ctx.add(target, PASS, took, log=run.log)
-        ctx.results.remark(f"{target}: {executions} executions, {rate} a second")
+def _report(ctx, fuzzer, target, runs, ended):
+    """One result of all the copies: the worst, or the sum of what they did."""
+    took = max(t for _, t, _ in ended)
+    bad = next(((run, code, text) for run, (code, _, text) in zip(runs, ended) if code != 0), None)
+    if not bad:
+        executions, rate = (sum(n) for n in zip(*(stats(text) for _, _, text in ended)))
+        ctx.add(target, PASS, took, log=runs[0].log)
+        ctx.results.remark(f"{target}: {executions} executions, {rate} a second on {len(runs)} CPUs")
         return
-    found = sorted(ctx.results.dir.glob(f"fuzz-{target}-*-*"))
+    run, code, text = bad
+    found = sorted(ctx.results.dir.glob(f"{run.log.stem}-*-*"))
     repeat = f"; to repeat: {' '.join(str(f) for f in fuzzer)} {found[0]}" if found else ""
     if code is None:
         ctx.add(target, HANG, took, f"still running after {run.limit} s", text[-3000:], run.log)
@@ -157,9 +155,7 @@ def _run_qemu(ctx):
     build = qemu.Build(ctx.args.qemu_source, fuzzing=True)
     fuzzer = [build.targets(["qemu-fuzz-x86_64"]) / "qemu-fuzz-x86_64", f"--fuzz-target={QEMU_TARGET}"]
     build.add_firmware()
-    with progress.Activity(f"fuzz {QEMU_TARGET}: {FULL_SECONDS} s"):
-        run = _Run(ctx, QEMU_TARGET, fuzzer, QEMU_TARGET, FULL_SECONDS, QEMU_MAX_LEN, env=_QEMU_SANITIZERS)
-        _report(ctx, fuzzer, QEMU_TARGET, run)
+    _run_target(ctx, fuzzer, QEMU_TARGET, jobs(), FULL_SECONDS, max_len=QEMU_MAX_LEN, env=_QEMU_SANITIZERS)
 
 
 def run(ctx):
@@ -181,7 +177,8 @@ def run(ctx):
 
 def _run_core(ctx, targets, hosts, wrong):
     where = _build()
-    _run_targets(ctx, where, targets)
+    for target in targets:
+        _run_target(ctx, [where / f"fuzz-{target}"], target, jobs(), FULL_SECONDS if ctx.full else SECONDS)
     for target in hosts:
         _run_control(ctx, [where / f"fuzz-{target}"], target, f"control.{target}",
                      "the host broke a rule", CONTROL_SECONDS, {"CCAD_FUZZ_CONTROL": "1"})
