@@ -121,6 +121,29 @@ long cdm_meminfo(const char *name)
 	return keyed_value("/proc/meminfo", name, ':');
 }
 
+static void pool_path(int node, const char *attr, char *path, size_t len)
+{
+	snprintf(path, len, "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/%.40s",
+		 node, attr);
+}
+
+long cdm_pool(int node, const char *attr)
+{
+	char path[128];
+
+	pool_path(node, attr, path, sizeof(path));
+	return cdm_read_long(path);
+}
+
+int cdm_pool_resize(int node, long pages)
+{
+	char path[128], value[24];
+
+	pool_path(node, "nr_hugepages", path, sizeof(path));
+	snprintf(value, sizeof(value), "%ld", pages);
+	return cdm_write_string(path, value);
+}
+
 void cdm_ksm_scan(int times)
 {
 	long until;

@@ -30,6 +30,10 @@ long cdm_group_value(const char *group, const char *file, const char *key);
 /* A value of /proc/meminfo in kB; -1: no such name. */
 long cdm_meminfo(const char *name);
 
+/* hugetlb pages of 2 MB: a value of a node's pool, and its new size.  Or -errno. */
+long cdm_pool(int node, const char *attr);
+int cdm_pool_resize(int node, long pages);
+
 /* Have KSM look at everything @times times; stop it and take it all apart. */
 void cdm_ksm_scan(int times);
 void cdm_ksm_off(void);

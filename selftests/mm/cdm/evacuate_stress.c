@@ -23,6 +23,7 @@
 #include <numaif.h>
 
 #include "kselftest_harness.h"
+#include "cdm_env.h"
 #include "cdm_util.h"
 
 #define CYCLES		30
@@ -263,6 +264,30 @@ static void work_thp(struct worker *w)
 	munmap(map, 2 * MB);
 }
 
+/* A page of the node's pool, which is gone whenever the node has been emptied */
+static void work_hugetlb(struct worker *w)
+{
+	char *map = mmap(NULL, 2 * MB, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+	int ret;
+
+	/* Without hugetlb: a worker that has an easy life */
+	if (map == MAP_FAILED)
+		return work_thp(w);
+	cdm_pool_resize(w->node, 2);
+	ret = cdm_bind(map, 2 * MB, MPOL_BIND, w->mask, 0);
+	if (ret && ret != -EBUSY && ret != -EINVAL)
+		broken(w, "mbind of hugetlb");
+	/* No page, no signal */
+	if (!ret && !madvise(map, 2 * MB, MADV_POPULATE_WRITE)) {
+		cdm_write_pattern(map, 2 * MB, w->round);
+		count(w, map, 2 * MB);
+		usleep(rand_r(&w->seed) % 5000);
+		check(w, map, 2 * MB, w->round, "hugetlb");
+	}
+	munmap(map, 2 * MB);
+}
+
 /* Memory that stays, and is written to all the time */
 static void work_keep(struct worker *w)
 {
@@ -288,7 +313,7 @@ static void work_keep(struct worker *w)
 
 static void (*const works[])(struct worker *) = {
 	work_fork, work_mremap, work_mlock, work_pin, work_move, work_shmem, work_thp, work_keep,
-	work_direct_io,
+	work_direct_io, work_hugetlb,
 };
 
 #define WORKERS	((int)ARRAY_SIZE(works))

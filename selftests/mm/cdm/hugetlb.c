@@ -15,11 +15,11 @@
 #include <numaif.h>
 
 #include "kselftest_harness.h"
+#include "cdm_env.h"
 #include "cdm_util.h"
 
 #define HPAGE	(2 * MB)
 #define POOL	4
-#define NODE_POOL	"/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/"
 #define GLOBAL	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
 
 FIXTURE(pool)
@@ -28,22 +28,6 @@ FIXTURE(pool)
 	unsigned long mask;
 	long used;
 };
-
-static long node_pool(int node, const char *attr)
-{
-	char path[160];
-
-	snprintf(path, sizeof(path), NODE_POOL "%s", node, attr);
-	return cdm_read_long(path);
-}
-
-static int set_node_pool(int node, const char *count)
-{
-	char path[160];
-
-	snprintf(path, sizeof(path), NODE_POOL "nr_hugepages", node);
-	return cdm_write_string(path, count);
-}
 
 static char *map_huge(size_t pages, int flags)
 {
@@ -74,7 +58,7 @@ FIXTURE_TEARDOWN(pool)
 	cdm_attr_write(self->node, "state", "online");
 	cdm_write_string(GLOBAL "nr_overcommit_hugepages", "0");
 	cdm_write_string(GLOBAL "nr_hugepages", "0");
-	set_node_pool(self->node, "0");
+	cdm_pool_resize(self->node, 0);
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used));
 	EXPECT_EQ(0, cdm_read_long(GLOBAL "nr_hugepages"));
 	EXPECT_EQ(0, cdm_read_long(GLOBAL "resv_hugepages"));
@@ -88,14 +72,14 @@ TEST_F(pool, global_stays_away)
 	ASSERT_EQ(0, cdm_write_string(GLOBAL "nr_hugepages", "4"));
 	ASSERT_EQ(0, cdm_write_string(GLOBAL "nr_overcommit_hugepages", "8"));
 	EXPECT_EQ(4, cdm_read_long(GLOBAL "nr_hugepages"));
-	EXPECT_EQ(0, node_pool(self->node, "nr_hugepages"));
+	EXPECT_EQ(0, cdm_pool(self->node, "nr_hugepages"));
 	map = map_huge(8, 0);
 	ASSERT_NE(NULL, map);
 	memset(map, 1, 8 * HPAGE);
 	for (int i = 0; i < 8; i++)
 		EXPECT_EQ(self->ordinary, cdm_page_node(map + i * HPAGE));
-	EXPECT_EQ(0, node_pool(self->node, "nr_hugepages"));
-	EXPECT_EQ(0, node_pool(self->node, "surplus_hugepages"));
+	EXPECT_EQ(0, cdm_pool(self->node, "nr_hugepages"));
+	EXPECT_EQ(0, cdm_pool(self->node, "surplus_hugepages"));
 	ASSERT_EQ(0, munmap(map, 8 * HPAGE));
 	/* A task's policy does not say where a pool is either. */
 	ASSERT_EQ(0, cdm_task_policy(MPOL_BIND, self->mask));
@@ -114,9 +98,9 @@ TEST_F(pool, is_the_nodes)
 	pid_t pid;
 	char *map;
 
-	ASSERT_EQ(0, set_node_pool(self->node, "4"));
-	EXPECT_EQ(POOL, node_pool(self->node, "nr_hugepages"));
-	EXPECT_EQ(POOL, node_pool(self->node, "free_hugepages"));
+	ASSERT_EQ(0, cdm_pool_resize(self->node, 4));
+	EXPECT_EQ(POOL, cdm_pool(self->node, "nr_hugepages"));
+	EXPECT_EQ(POOL, cdm_pool(self->node, "free_hugepages"));
 	EXPECT_EQ(0, cdm_read_long(GLOBAL "nr_hugepages"));
 	EXPECT_EQ(0, cdm_read_long(GLOBAL "free_hugepages"));
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used + POOL * (long)(HPAGE / 4096)));
@@ -136,7 +120,7 @@ TEST_F(pool, is_the_nodes)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS)
 		TH_LOG("a page of the node for an ordinary mapping: %#x", status);
-	EXPECT_EQ(POOL, node_pool(self->node, "free_hugepages"));
+	EXPECT_EQ(POOL, cdm_pool(self->node, "free_hugepages"));
 }
 
 TEST_F(pool, bind_takes_from_it)
@@ -146,12 +130,12 @@ TEST_F(pool, bind_takes_from_it)
 	pid_t pid;
 
 	ASSERT_NE(NULL, map);
-	ASSERT_EQ(0, set_node_pool(self->node, "4"));
+	ASSERT_EQ(0, cdm_pool_resize(self->node, 4));
 	ASSERT_EQ(0, cdm_bind(map, (POOL + 1) * HPAGE, MPOL_BIND, self->mask, 0));
 	cdm_write_pattern(map, POOL * HPAGE, 3);
 	for (int i = 0; i < POOL; i++)
 		EXPECT_EQ(self->node, cdm_page_node(map + i * HPAGE));
-	EXPECT_EQ(0, node_pool(self->node, "free_hugepages"));
+	EXPECT_EQ(0, cdm_pool(self->node, "free_hugepages"));
 	EXPECT_EQ(0, cdm_read_long(GLOBAL "nr_hugepages"));
 	EXPECT_TRUE(cdm_check_pattern(map, POOL * HPAGE, 3));
 
@@ -175,7 +159,7 @@ TEST_F(pool, bind_takes_from_it)
 	EXPECT_EQ(self->ordinary, cdm_page_node(again));
 	munmap(again, HPAGE);
 	munmap(map, (POOL + 1) * HPAGE);
-	EXPECT_EQ(POOL, node_pool(self->node, "free_hugepages"));
+	EXPECT_EQ(POOL, cdm_pool(self->node, "free_hugepages"));
 	EXPECT_EQ(2, cdm_read_long(GLOBAL "free_hugepages"));
 }
 
@@ -184,7 +168,7 @@ TEST_F(pool, reservation_is_given_up)
 {
 	char *map;
 
-	ASSERT_EQ(0, set_node_pool(self->node, "4"));
+	ASSERT_EQ(0, cdm_pool_resize(self->node, 4));
 	ASSERT_EQ(0, cdm_write_string(GLOBAL "nr_hugepages", "2"));
 	map = map_huge(2, 0);
 	ASSERT_NE(NULL, map);
@@ -197,7 +181,7 @@ TEST_F(pool, reservation_is_given_up)
 	ASSERT_EQ(0, munmap(map, 2 * HPAGE));
 	EXPECT_EQ(0, cdm_read_long(GLOBAL "resv_hugepages"));
 	EXPECT_EQ(2, cdm_read_long(GLOBAL "free_hugepages"));
-	EXPECT_EQ(POOL, node_pool(self->node, "free_hugepages"));
+	EXPECT_EQ(POOL, cdm_pool(self->node, "free_hugepages"));
 }
 
 /* Emptying the node takes the pool along; what was in it is intact. */
@@ -206,7 +190,7 @@ TEST_F_TIMEOUT(pool, is_emptied, 120)
 	char *map = map_huge(2, MAP_NORESERVE), state[32];
 
 	ASSERT_NE(NULL, map);
-	ASSERT_EQ(0, set_node_pool(self->node, "4"));
+	ASSERT_EQ(0, cdm_pool_resize(self->node, 4));
 	ASSERT_EQ(0, cdm_bind(map, 2 * HPAGE, MPOL_BIND, self->mask, 0));
 	cdm_write_pattern(map, 2 * HPAGE, 4);
 	ASSERT_EQ(self->node, cdm_page_node(map));
@@ -217,15 +201,15 @@ TEST_F_TIMEOUT(pool, is_emptied, 120)
 	EXPECT_EQ(self->ordinary, cdm_page_node(map));
 	EXPECT_EQ(self->ordinary, cdm_page_node(map + HPAGE));
 	EXPECT_TRUE(cdm_check_pattern(map, 2 * HPAGE, 4));
-	EXPECT_EQ(0, node_pool(self->node, "nr_hugepages"));
-	EXPECT_EQ(-EBUSY, set_node_pool(self->node, "4"));
+	EXPECT_EQ(0, cdm_pool(self->node, "nr_hugepages"));
+	EXPECT_EQ(-EBUSY, cdm_pool_resize(self->node, 4));
 	/* They do not stay in the global pool. */
 	ASSERT_EQ(0, munmap(map, 2 * HPAGE));
 	EXPECT_EQ(0, cdm_read_long(GLOBAL "nr_hugepages"));
 	EXPECT_EQ(0, cdm_read_long(GLOBAL "surplus_hugepages"));
 	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "online"));
-	ASSERT_EQ(0, set_node_pool(self->node, "1"));
-	EXPECT_EQ(1, node_pool(self->node, "nr_hugepages"));
+	ASSERT_EQ(0, cdm_pool_resize(self->node, 1));
+	EXPECT_EQ(1, cdm_pool(self->node, "nr_hugepages"));
 }
 
 TEST_HARNESS_MAIN

@@ -19,6 +19,7 @@
 #include <numaif.h>
 
 #include "kselftest_harness.h"
+#include "cdm_env.h"
 #include "cdm_util.h"
 #include "pressure.h"
 
@@ -205,19 +206,16 @@ TEST_F_TIMEOUT(isolation, sockets, TIMEOUT)
 /* The pool of nr_hugepages is spread over all nodes with memory. */
 TEST_F_TIMEOUT(isolation, hugetlb_pool, TIMEOUT)
 {
-	char path[160], value[24];
 	long before, on_node, total;
+	char value[24];
 
 	before = cdm_read_long(HUGETLB);
 	if (before < 0)
 		SKIP(return, "no hugetlb");
-	snprintf(path, sizeof(path),
-		 "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages",
-		 self->node);
 	snprintf(value, sizeof(value), "%ld", before + 16);
 	ASSERT_EQ(0, cdm_write_string(HUGETLB, value));
 	total = cdm_read_long(HUGETLB) - before;
-	on_node = cdm_read_long(path);
+	on_node = cdm_pool(self->node, "nr_hugepages");
 	snprintf(value, sizeof(value), "%ld", before);
 	cdm_write_string(HUGETLB, value);
 

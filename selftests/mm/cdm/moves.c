@@ -72,22 +72,6 @@ FIXTURE_VARIANT_ADD(moves, mbind_all)
 	.call = MBIND_ALL, .shared = true,
 };
 
-static int pool_path(int node, char *path, size_t len)
-{
-	return snprintf(path, len,
-			"/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages",
-			node);
-}
-
-static int pool_set(int node, long pages)
-{
-	char path[128], value[24];
-
-	pool_path(node, path, sizeof(path));
-	snprintf(value, sizeof(value), "%ld", pages);
-	return cdm_write_string(path, value);
-}
-
 FIXTURE_SETUP(moves)
 {
 	self->node = cdm_node();
@@ -113,7 +97,7 @@ FIXTURE_TEARDOWN(moves)
 	if (self->map)
 		munmap(self->map, self->len);
 	if (self->pool >= 0)
-		pool_set(self->ordinary, self->pool);
+		cdm_pool_resize(self->ordinary, self->pool);
 	cdm_ksm_off();
 	cdm_group_remove();
 	cdm_swap_off();
@@ -330,17 +314,14 @@ TEST_F_TIMEOUT(moves, swapped_out, 120)
 TEST_F_TIMEOUT(moves, hugetlb, 120)
 {
 	long on_node, allocated;
-	char path[128];
 
-	pool_path(self->ordinary, path, sizeof(path));
-	self->pool = cdm_read_long(path);
+	self->pool = cdm_pool(self->ordinary, "nr_hugepages");
 	if (self->pool < 0)
 		SKIP(return, "no hugetlb");
-	ASSERT_EQ(0, pool_set(self->ordinary, self->pool + 2));
-	if (cdm_read_long(path) != self->pool + 2)
+	ASSERT_EQ(0, cdm_pool_resize(self->ordinary, self->pool + 2));
+	if (cdm_pool(self->ordinary, "nr_hugepages") != self->pool + 2)
 		SKIP(return, "no memory for huge pages");
-	pool_path(self->node, path, sizeof(path));
-	on_node = cdm_read_long(path);
+	on_node = cdm_pool(self->node, "nr_hugepages");
 	ASSERT_GE(0, on_node) TH_LOG("the node has a pool of its own");
 
 	self->len = HUGE;
@@ -362,7 +343,7 @@ TEST_F_TIMEOUT(moves, hugetlb, 120)
 	expect_on(_metadata, self, variant->call, self->ordinary);
 	if (variant->call != MIGRATE_PAGES)
 		EXPECT_EQ(allocated, cdm_node_value(self->node, "numastat", "numa_hit"));
-	EXPECT_EQ(on_node, cdm_read_long(path));
+	EXPECT_EQ(on_node, cdm_pool(self->node, "nr_hugepages"));
 }
 
 TEST_HARNESS_MAIN

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include <numaif.h>
+#include "cdm_env.h"
 #include "cdm_util.h"
 #include "pressure.h"
 
@@ -60,15 +61,9 @@ static long read_hole(size_t len)
 /* The pool of huge pages of the ordinary node, whose pages nobody clears. */
 static long pool_resize(long pages)
 {
-	char path[128], value[24];
+	int node = cdm_ordinary_node();
 
-	snprintf(path, sizeof(path),
-		 "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages",
-		 cdm_ordinary_node());
-	snprintf(value, sizeof(value), "%ld", pages);
-	if (cdm_write_string(path, value))
-		return 0;
-	return cdm_read_long(path);
+	return cdm_pool_resize(node, pages) ? 0 : cdm_pool(node, "nr_hugepages");
 }
 
 /* Take @len bytes of the node for as long as the process lives. */
