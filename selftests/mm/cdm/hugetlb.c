@@ -184,6 +184,74 @@ TEST_F(pool, reservation_is_given_up)
 	EXPECT_EQ(POOL, cdm_pool(self->node, "free_hugepages"));
 }
 
+static void move(struct __test_metadata *_metadata, char *map, int pages, int node, int *status)
+{
+	void *addr[POOL];
+	int nodes[POOL], i;
+
+	for (i = 0; i < pages; i++) {
+		addr[i] = map + i * HPAGE;
+		nodes[i] = node;
+	}
+	ASSERT_LE(0, move_pages(0, pages, addr, nodes, status, MPOL_MF_MOVE));
+}
+
+/* What is moved there takes free pages of the pool, and moves back to a pool. */
+TEST_F(pool, is_moved_to)
+{
+	char *map = NULL;
+	int status[POOL];
+
+	ASSERT_EQ(0, cdm_write_string(GLOBAL "nr_hugepages", "2"));
+	map = map_huge(2, 0);
+	ASSERT_NE(NULL, map);
+	cdm_write_pattern(map, 2 * HPAGE, 5);
+	ASSERT_EQ(self->ordinary, cdm_page_node(map));
+
+	/* No pool, no move */
+	move(_metadata, map, 2, self->node, status);
+	EXPECT_EQ(-ENOMEM, status[0]);
+	EXPECT_EQ(self->ordinary, cdm_page_node(map));
+
+	ASSERT_EQ(0, cdm_pool_resize(self->node, 1));
+	move(_metadata, map, 2, self->node, status);
+	EXPECT_EQ(self->node, cdm_page_node(map));
+	EXPECT_EQ(self->ordinary, cdm_page_node(map + HPAGE));
+	EXPECT_EQ(0, cdm_pool(self->node, "free_hugepages"));
+	EXPECT_EQ(1, cdm_pool(self->node, "nr_hugepages"));
+	EXPECT_EQ(2, cdm_read_long(GLOBAL "nr_hugepages"));
+	EXPECT_EQ(1, cdm_read_long(GLOBAL "free_hugepages"));
+
+	/* A bind is not satisfied with less, and says so */
+	EXPECT_EQ(-EIO, cdm_bind(map, 2 * HPAGE, MPOL_BIND, self->mask,
+				 MPOL_MF_MOVE | MPOL_MF_STRICT));
+	ASSERT_EQ(0, cdm_pool_resize(self->node, 2));
+	EXPECT_EQ(0, cdm_bind(map, 2 * HPAGE, MPOL_BIND, self->mask,
+			      MPOL_MF_MOVE | MPOL_MF_STRICT));
+	EXPECT_EQ(self->node, cdm_page_node(map));
+	EXPECT_EQ(self->node, cdm_page_node(map + HPAGE));
+	EXPECT_TRUE(cdm_check_pattern(map, 2 * HPAGE, 5));
+
+	ASSERT_EQ(0, migrate_pages(0, sizeof(self->mask) * 8, &self->mask,
+				   &(unsigned long){ 1UL << self->ordinary }));
+	EXPECT_EQ(self->ordinary, cdm_page_node(map));
+	EXPECT_EQ(self->ordinary, cdm_page_node(map + HPAGE));
+	EXPECT_EQ(2, cdm_pool(self->node, "free_hugepages"));
+	EXPECT_EQ(0, cdm_read_long(GLOBAL "free_hugepages"));
+	EXPECT_EQ(2, cdm_read_long(GLOBAL "nr_hugepages"));
+	EXPECT_TRUE(cdm_check_pattern(map, 2 * HPAGE, 5));
+
+	/* The other way by the same call */
+	ASSERT_EQ(0, migrate_pages(0, sizeof(self->mask) * 8,
+				   &(unsigned long){ 1UL << self->ordinary }, &self->mask));
+	EXPECT_EQ(self->node, cdm_page_node(map));
+	EXPECT_EQ(self->node, cdm_page_node(map + HPAGE));
+	EXPECT_TRUE(cdm_check_pattern(map, 2 * HPAGE, 5));
+	ASSERT_EQ(0, munmap(map, 2 * HPAGE));
+	EXPECT_EQ(2, cdm_pool(self->node, "free_hugepages"));
+	EXPECT_EQ(2, cdm_read_long(GLOBAL "free_hugepages"));
+}
+
 /* Emptying the node takes the pool along; what was in it is intact. */
 TEST_F_TIMEOUT(pool, is_emptied, 120)
 {
