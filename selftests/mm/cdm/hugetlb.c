@@ -184,7 +184,8 @@ TEST_F(pool, reservation_is_given_up)
 	EXPECT_EQ(POOL, cdm_pool(self->node, "free_hugepages"));
 }
 
-static void move(struct __test_metadata *_metadata, char *map, int pages, int node, int *status)
+/* 0 or a negative errno, and in @status where each is */
+static int move(char *map, int pages, int node, int *status)
 {
 	void *addr[POOL];
 	int nodes[POOL], i;
@@ -193,14 +194,14 @@ static void move(struct __test_metadata *_metadata, char *map, int pages, int no
 		addr[i] = map + i * HPAGE;
 		nodes[i] = node;
 	}
-	ASSERT_LE(0, move_pages(0, pages, addr, nodes, status, MPOL_MF_MOVE));
+	return move_pages(0, pages, addr, nodes, status, MPOL_MF_MOVE) < 0 ? -errno : 0;
 }
 
 /* What is moved there takes free pages of the pool, and moves back to a pool. */
 TEST_F(pool, is_moved_to)
 {
-	char *map = NULL;
 	int status[POOL];
+	char *map;
 
 	ASSERT_EQ(0, cdm_write_string(GLOBAL "nr_hugepages", "2"));
 	map = map_huge(2, 0);
@@ -209,12 +210,13 @@ TEST_F(pool, is_moved_to)
 	ASSERT_EQ(self->ordinary, cdm_page_node(map));
 
 	/* No pool, no move */
-	move(_metadata, map, 2, self->node, status);
-	EXPECT_EQ(-ENOMEM, status[0]);
+	EXPECT_EQ(-ENOMEM, move(map, 2, self->node, status));
 	EXPECT_EQ(self->ordinary, cdm_page_node(map));
 
 	ASSERT_EQ(0, cdm_pool_resize(self->node, 1));
-	move(_metadata, map, 2, self->node, status);
+	EXPECT_EQ(0, move(map, 1, self->node, status));
+	EXPECT_EQ(self->node, status[0]);
+	EXPECT_EQ(-ENOMEM, move(map, 2, self->node, status));
 	EXPECT_EQ(self->node, cdm_page_node(map));
 	EXPECT_EQ(self->ordinary, cdm_page_node(map + HPAGE));
 	EXPECT_EQ(0, cdm_pool(self->node, "free_hugepages"));
