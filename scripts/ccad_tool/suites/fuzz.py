@@ -22,7 +22,7 @@ from ..util import ROOT, Fail, build_env, jobs
 TARGETS = ("registers", "descriptors", "rings")
 QEMU_TARGET = "generic-fuzz-ccad"
 CORPUS = ROOT / "qemu-device/tests/fuzz/corpus"
-SECONDS, FULL_SECONDS = 20, 600
+SECONDS, FULL_SECONDS = 60, 600
 CONTROL_SECONDS = 30
 # Long inputs find no more, and take longer.
 MAX_LEN, QEMU_MAX_LEN = 128, 2048
