@@ -51,14 +51,20 @@ def _format(where, out):
     return sorted(out.glob("[0-9]*.patch"))
 
 
+def _shortlog(where):
+    return git(where, "shortlog", "-w76,2,4", "base..HEAD").rstrip("\n")
+
+
 def _diffstat(where):
     return git(where, "diff", "--stat=72,50", "--summary", "--no-renames", "base..HEAD").rstrip("\n")
 
 
-def refresh_cover(text, count, diffstat):
-    """The cover letter with the number of patches and the diffstat of now."""
+def refresh_cover(text, count, shortlog, diffstat):
+    """The cover letter with the number of patches, the shortlog and the diffstat of now."""
     text = re.sub(r"(?m)^(Subject: \[PATCH[^\]]*?)( 0+/\d+)?\]",
                   lambda m: f"{m[1]} {'0' * len(str(count))}/{count}]", text, count=1)
+    # One block an author: NAME (COUNT): and the subjects, indented
+    text = re.sub(r"(?m)(?:^\S.* \(\d+\):\n(?:^  .*\n)+\n)+", lambda m: shortlog + "\n\n", text, count=1)
     m = re.search(r"(?m)^ \S.*\|\s+\d+ [+-]*\n(?:^ .*\n)*^ \d+ files? changed.*\n(?:^ (?:create|delete) mode .*\n)*",
                   text)
     return text[:m.start()] + diffstat + "\n" + text[m.end():] if m else text
@@ -104,7 +110,7 @@ def export(args):
     cover = dest / COVER
     if cover.exists():
         changed += write_if_changed(cover, refresh_cover(cover.read_text(), len(patches),
-                                                         _diffstat(where)))
+                                                         _shortlog(where), _diffstat(where)))
     shutil.rmtree(tmp)
     git(where, "update-ref", "refs/ccad/laid-out", "HEAD")
     git(where, "config", "ccad.selftests", kgit.selftests_key())

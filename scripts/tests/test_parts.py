@@ -110,16 +110,17 @@ ccad (12):
 base-commit: x
 """
     STAT = " mm/c.c | 1 +\n 1 file changed, 1 insertion(+)"
+    LOG = "A (1):\n  mm: two\n\nB (8):\n  mm: three that\n    is long"
 
-    def test_number_and_diffstat(self):
-        out = series.refresh_cover(self.TEXT, 9, self.STAT)
+    def test_number_shortlog_and_diffstat(self):
+        out = series.refresh_cover(self.TEXT, 9, self.LOG, self.STAT)
         self.assertIn("Subject: [PATCH 0/9] mm: coherent", out)
-        self.assertIn("ccad (12):\n  mm: one\n\n" + self.STAT + "\n\nbase-commit: x\n", out)
+        self.assertIn("Words.\n\n" + self.LOG + "\n\n" + self.STAT + "\n\nbase-commit: x\n", out)
         self.assertNotIn("mm/a.c", out)
 
     def test_stable(self):
-        once = series.refresh_cover(self.TEXT, 12, self.STAT)
-        self.assertEqual(series.refresh_cover(once, 12, self.STAT), once)
+        once = series.refresh_cover(self.TEXT, 12, self.LOG, self.STAT)
+        self.assertEqual(series.refresh_cover(once, 12, self.LOG, self.STAT), once)
         self.assertIn("[PATCH 00/12]", once)
 
 
