@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Suite fuzz: libFuzzer targets of the device's core, and QEMU's fuzzer.
 
-Each runs for a while on all CPUs, from the corpus kept in the tree, and what it
-finds new stays in the cache for the next run.  Controls follow, which the
-target has to notice: a host that breaks a rule on purpose, and a device that
-gets the outcome of an opcode wrong.
+Each runs for a while on all CPUs (with --full as many as there are CPUs, each on
+one), from the corpus kept in the tree, and what it finds new stays in the cache
+for the next run.  Controls follow, which the target has to notice: a host that
+breaks a rule on purpose, and a device that gets the outcome of an opcode wrong.
 
 With --full QEMU's generic fuzzer drives the whole device with its IOMMU, in a
 build of QEMU of its own.
@@ -102,19 +102,27 @@ class _Run:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _run_target(ctx, fuzzer, target, copies, seconds, **how):
-    """Several copies of one target share a corpus, and take each other's finds over."""
-    runs = []
-    try:
-        with progress.Activity(f"fuzz {target}: {seconds} s on {copies} CPUs"):
-            for i in range(copies):
-                runs.append(_Run(ctx, target if copies == 1 else f"{target}.{i + 1}", fuzzer, target,
-                                 seconds, **how))
-            ended = [run.end() for run in runs]
-    finally:
-        for run in runs:
-            run.kill()
-    _report(ctx, fuzzer, target, runs, ended)
+def _run_targets(ctx, targets, seconds, at_once=1, **how):
+    """{target: its command line}, so many at once, which share the CPUs.
+
+    Copies of a target share a corpus, and take each other's finds over.
+    """
+    names = list(targets)
+    for some in (names[i:i + at_once] for i in range(0, len(names), at_once)):
+        copies = max(1, jobs() // len(some))
+        runs = {target: [] for target in some}
+        try:
+            with progress.Activity(f"fuzz {', '.join(some)}: {seconds} s on {copies * len(some)} CPUs"):
+                for target in some:
+                    for i in range(copies):
+                        name = target if copies == 1 else f"{target}.{i + 1}"
+                        runs[target].append(_Run(ctx, name, targets[target], target, seconds, **how))
+                ended = {target: [run.end() for run in runs[target]] for target in some}
+        finally:
+            for run in (r for rs in runs.values() for r in rs):
+                run.kill()
+        for target in some:
+            _report(ctx, targets[target], target, runs[target], ended[target])
 
 
 def _report(ctx, fuzzer, target, runs, ended):
@@ -124,7 +132,7 @@ def _report(ctx, fuzzer, target, runs, ended):
     if not bad:
         executions, rate = (sum(n) for n in zip(*(stats(text) for _, _, text in ended)))
         ctx.add(target, PASS, took, log=runs[0].log)
-        ctx.results.remark(f"{target}: {executions} executions, {rate} a second on {len(runs)} CPUs")
+        ctx.results.remark(f"{target}: {executions} executions, {rate} a second on {len(runs)} CPU{'s' * (len(runs) > 1)}")
         return
     run, code, text = bad
     found = sorted(ctx.results.dir.glob(f"{run.log.stem}-*-*"))
@@ -155,7 +163,7 @@ def _run_qemu(ctx):
     build = qemu.Build(ctx.args.qemu_source, fuzzing=True)
     fuzzer = [build.targets(["qemu-fuzz-x86_64"]) / "qemu-fuzz-x86_64", f"--fuzz-target={QEMU_TARGET}"]
     build.add_firmware()
-    _run_target(ctx, fuzzer, QEMU_TARGET, jobs(), FULL_SECONDS, max_len=QEMU_MAX_LEN, env=_QEMU_SANITIZERS)
+    _run_targets(ctx, {QEMU_TARGET: fuzzer}, FULL_SECONDS, max_len=QEMU_MAX_LEN, env=_QEMU_SANITIZERS)
 
 
 def run(ctx):
@@ -177,8 +185,8 @@ def run(ctx):
 
 def _run_core(ctx, targets, hosts, wrong):
     where = _build()
-    for target in targets:
-        _run_target(ctx, [where / f"fuzz-{target}"], target, jobs(), FULL_SECONDS if ctx.full else SECONDS)
+    _run_targets(ctx, {t: [where / f"fuzz-{t}"] for t in targets},
+                 *((FULL_SECONDS, jobs()) if ctx.full else (SECONDS, 1)))
     for target in hosts:
         _run_control(ctx, [where / f"fuzz-{target}"], target, f"control.{target}",
                      "the host broke a rule", CONTROL_SECONDS, {"CCAD_FUZZ_CONTROL": "1"})
