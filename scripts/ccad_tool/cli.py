@@ -114,11 +114,11 @@ def parser():
     p.set_defaults(run="build", kernel_tree=None)
 
     p = sub.add_parser("test", help="run the tests",
-                       description="Suites: tool, core, fuzz, qemu, kunit, cdm, driver, which all run "
-                                   "without a choice; with --full or when named also debug (on a kernel "
+                       description="Suites: tool, core, fuzz, qemu, boot, kunit, cdm, driver, which all "
+                                   "run without a choice; with --full or when named also debug (on a kernel "
                                    "with KASAN, lockdep and kmemleak, and with failing allocations) and "
                                    "regress (the kernel's own self-tests, without and with the series). "
-                                   "Last line: N passed, N failed.")
+                                   "Last line: N passed, N failed; with \", N skipped\" when some were.")
     p.add_argument("suites", metavar="SUITE", nargs="*", help="only these")
     p.add_argument("-k", dest="name", metavar="NAME", help="only cases whose name has NAME in it")
     p.add_argument("--full", action="store_true", help="the long ones too")
