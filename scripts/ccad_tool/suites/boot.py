@@ -177,7 +177,9 @@ def _splat_timeout(door):
 
 
 def _background(door):
-    return {"exec.background": _code(door.exec("yes & sleep 0.5; exit 4", "--timeout", "30"), 4)}
+    # On one processor, and before everybody else: there is always more of it to read.
+    r = door.exec("chrt -f 1 yes & sleep 0.2; exit 4", "--cpus", "1", "--timeout", "15")
+    return {"exec.background": _code(r, 4) or ("" if b"y\n" in r.out else "nothing was left behind")}
 
 
 def _options(door):
