@@ -14,12 +14,16 @@ alone) may hold, one NAME=VALUE a line:
 
 A test is one program.  After each the kernel's log is read: a splat is the
 failure of the test that ran, and the rest goes on in a new guest.
+
+A test that finds no coherent node skips, and is right to.  Where the guest
+ought to have one, that it has not is a failure of the boot.
 """
 
 import time
 from dataclasses import dataclass, field
 
 from .. import guest, ktap, machine
+from ..doctor import node_in
 from ..results import DEAD, FAIL, HANG, PASS, SKIP, SPLAT
 from ..util import Fail, parse_size
 
@@ -92,6 +96,33 @@ def options_for(ctx, test):
     return o
 
 
+LOOK = 'echo "$(cat /sys/devices/system/node/has_coherent_memory)"; ls /sys/class/uacce'
+
+
+def nodes_expected(options):
+    """Coherent nodes of a guest; none where the arguments say something about what makes them."""
+    own = any(word in a for a in [*options.kernel_args, *options.qemu_args] for word in ("ccad", "iommu"))
+    return [] if own else machine.cdm_nodes(options)
+
+
+def nodes_lost(expected, text):
+    """What is wrong with the answer to LOOK, or ""."""
+    nodes, *devices = text.splitlines() or [""]
+    lost = [str(n) for n in expected if not node_in(n, nodes)]
+    if lost:
+        return f"node {', '.join(lost)} is not in has_coherent_memory ('{nodes}')"
+    if len(devices) < len(expected):
+        return f"{len(devices)} of {len(expected)} accelerators in /sys/class/uacce"
+    return ""
+
+
+def boot_status(g, error):
+    """How the boot of a guest failed, which may be None."""
+    if g and g.watch.splats:
+        return SPLAT
+    return HANG if isinstance(error, guest.NotUp) and error.why == "hang" else DEAD
+
+
 class Runner:
     """Runs tests of one suite, keeping a guest for as long as it is healthy."""
 
@@ -110,12 +141,24 @@ class Runner:
         if self.guest is None:
             parts, accel = self.ctx.parts()
             self.boots += 1
-            g = guest.Guest(options_for(self.ctx, test), parts.qemu, parts.kernel, parts.rootfs, accel)
+            o = options_for(self.ctx, test)
+            g = guest.Guest(o, parts.qemu, parts.kernel, parts.rootfs, accel)
             self.guest, self.key = g, key
             self.log = self.ctx.log_path(f"{self.suite}-boot{self.boots}.serial.log")
             g.start()
             g.wait_ready(self.ctx.boot_limit())
+            expected = nodes_expected(o)
+            if expected and not self.ctx.listing:
+                self.look_for_nodes(g, expected)
         return self.guest
+
+    def look_for_nodes(self, g, expected):
+        """Without them every test would skip, and all would be well."""
+        out = []
+        r = g.run(LOOK, out.append, lambda b: None, 60 * self.ctx.mode.slow)
+        lost = nodes_lost(expected, b"".join(out).decode(errors="replace"))
+        if r.why == "exit" and lost:
+            self.ctx.add(f"{self.suite}-boot{self.boots}.nodes", FAIL, 0, lost, log=self.log)
 
     def stop(self, well=False):
         g, self.guest = self.guest, None
@@ -146,10 +189,9 @@ class Runner:
         try:
             g = self.need(test)
         except Fail as e:
-            splats = self.guest.watch.splats if self.guest else []
+            status = boot_status(self.guest, e)
             self.stop()
-            self.ctx.add(f"{name}.boot", SPLAT if splats else DEAD, time.monotonic() - began,
-                         e.what, log=self.log or "")
+            self.ctx.add(f"{name}.boot", status, time.monotonic() - began, e.what, log=self.log or "")
             return
         self.run_in(g, test)
 
