@@ -24,12 +24,6 @@ class Options:
     second_cdm: str = ""        # memory of a second device, on the node after these
 
 
-def cdm_nodes(o):
-    """Numbers of the nodes that the devices' memory is to be."""
-    second = [3 if o.second else 2] if o.second_cdm else []
-    return ([1] if o.device else []) + second
-
-
 def check(o):
     """Refuse what QEMU or the kernel would refuse later and less clearly."""
     size = parse_size(o.cdm_size, "--cdm-size")
@@ -57,7 +51,7 @@ def command(o, qemu, kernel, rootfs, accel, run):
     mem = parse_size(o.memory)
     cdm = parse_size(o.cdm_size)
     second = parse_size(o.second) if o.second else 0
-    other = cdm_nodes(o)[-1] if o.second_cdm else None
+    other = 3 if second else 2      # the node of the second device
     accel_arg = f"tcg,thread={'single' if o.icount else 'multi'}" if accel == "tcg" else accel
     append = ["console=ttyS0", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/agent",
               "panic=-1", "oops=panic", "random.trust_cpu=on", "nokaslr",

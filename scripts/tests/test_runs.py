@@ -190,11 +190,11 @@ class Boots(Base):
         self.assertEqual(self.run_test(), [("a", "skip")])
 
     def test_second_node(self):
-        for settings, good, bad in (({"second_cdm": "128M"}, "1-2\nccad-0\nccad-1\n", "1\nccad-0\n"),
-                                    ({"second_cdm": "128M", "second": "256M"}, "1,3\nccad-0\nccad-1\n",
-                                     "1-2\nccad-0\nccad-1\n")):
-            self.assertEqual(self.run_test(settings, good), [("a", "skip")])
-            self.assertIn(("cdm-boot1.nodes", "fail"), self.run_test(settings, bad))
+        settings = {"second_cdm": "128M", "second": "256M"}
+        for nodes in ("1-2", "1,3"):
+            self.assertEqual(self.run_test(settings, f"{nodes}\nccad-0\nccad-1\n"), [("a", "skip")])
+        for text in ("1\nccad-0\nccad-1\n", "1-2\nccad-0\n", "1\nccad-0\n"):
+            self.assertIn(("cdm-boot1.nodes", "fail"), self.run_test(settings, text))
 
     def test_a_guest_asked_for_without_it(self):
         skip = [("a", "skip")]
