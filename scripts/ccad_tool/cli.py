@@ -92,7 +92,8 @@ def parser():
                        description="On a terminal: a shell in the guest. Otherwise, or with "
                                    "--demo: the demonstration, then power off.")
     p.add_argument("--exec", metavar="CMD", help="run one command in the guest and exit with its "
-                   "code; 124: time-out; 255: the kernel panicked or complained")
+                   "code; 124: time-out; 255: the kernel panicked or complained, which "
+                   "wins over a time-out")
     p.add_argument("--demo", action="store_true", help="run the demonstration and power off")
     p.add_argument("--input", metavar="FILE", help="what the demonstration works on (QEMU itself)")
     p.add_argument("--timeout", metavar="TIME", type=_seconds, help="limit for --exec and --demo")

@@ -7,6 +7,7 @@
     out/      results, out/NAME-KEY/, complete or not there
     run/      one directory per boot
     log/      output of build steps
+    pycache/  these modules, compiled
 """
 
 import contextlib
