@@ -282,11 +282,12 @@ static void reap(void)
 	while ((p = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (p != child)
 			continue;
+		/* First, or what it left behind could write for ever. */
+		sweep();
 		while (pump(&out_fd, F_OUT))
 			;
 		while (pump(&err_fd, F_ERR))
 			;
-		sweep();
 		code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 		close_fd(&in_fd);
 		close_fd(&out_fd);

@@ -10,9 +10,21 @@ from .util import Fail, digest
 
 LIMIT = 15.0        # seconds that the probe's guest has; a working KVM needs one or two
 FIRST = 5.0         # and until its kernel's first word: a fraction of one
+AGAIN = 86400.0     # seconds after which "no" is asked again: the machine may have been busy
 
 
-def _host_key(qemu, kernel):
+def _remembered(memo):
+    """(usable, why) of an earlier probe, or None."""
+    try:
+        got = json.loads(memo.read_text())
+        if got["usable"] or time.time() - memo.stat().st_mtime < AGAIN:
+            return got["usable"], got["why"]
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
+
+
+def _host_key(qemu, kernel, device):
     model = ""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as f:
@@ -23,22 +35,19 @@ def _host_key(qemu, kernel):
                     break
     except OSError:
         pass
-    return digest(os.uname().release, os.uname().version, model, qemu.key, kernel.key)
+    return digest(os.uname().release, os.uname().version, model, qemu.key, kernel.key,
+                  device)
 
 
 def probe(qemu, kernel, rootfs, again=False, device=True):
-    """(usable, why); remembered for this host, QEMU and kernel."""
+    """(usable, why); remembered for this host, QEMU, kernel and guest."""
     if not os.path.exists("/dev/kvm"):
         return False, "no /dev/kvm"
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False, "/dev/kvm may not be opened by this user"
-    memo = store.path("probe", _host_key(qemu, kernel) + ".json")
-    if not again:
-        try:
-            got = json.loads(memo.read_text())
-            return got["usable"], got["why"]
-        except (OSError, ValueError, KeyError):
-            pass
+    memo = store.path("probe", _host_key(qemu, kernel, device) + ".json")
+    if not again and (known := _remembered(memo)):
+        return known
     with store.lock("probe"):
         began = time.monotonic()
         with progress.Activity(f"KVM: does the guest start under it? (at most {LIMIT:.0f} s)"):

@@ -72,6 +72,8 @@ def options(args):
 
 def main(args):
     o = options(args)
+    if args.exec is not None and not args.exec.strip():
+        raise Fail("--exec: the command is empty", "name one, --exec 'uname -a', or leave --exec out")
     if args.input and not os.path.isfile(args.input):
         raise Fail(f"--input {args.input}: not a file")
     parts = Parts(args)
@@ -124,8 +126,10 @@ def execute(g, command, timeout):
     if r.why == "exit":
         g.sync()
         g.quit()
+    elif r.why == "timeout":
+        g.sync(2)
     g.watch.poll()
-    if r.why != "timeout" and g.watch.splats:
+    if g.watch.splats:      # also the reason of a time-out
         progress.say(f"ccad: the guest's kernel complained: {g.watch.splats[0]}")
         progress.say(f"      log: {g.log}")
         return 255

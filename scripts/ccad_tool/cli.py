@@ -92,7 +92,8 @@ def parser():
                        description="On a terminal: a shell in the guest. Otherwise, or with "
                                    "--demo: the demonstration, then power off.")
     p.add_argument("--exec", metavar="CMD", help="run one command in the guest and exit with its "
-                   "code; 124: time-out; 255: the kernel panicked or complained")
+                   "code; 124: time-out; 255: the kernel panicked or complained, which "
+                   "wins over a time-out")
     p.add_argument("--demo", action="store_true", help="run the demonstration and power off")
     p.add_argument("--input", metavar="FILE", help="what the demonstration works on (QEMU itself)")
     p.add_argument("--timeout", metavar="TIME", type=_seconds, help="limit for --exec and --demo")
@@ -114,11 +115,11 @@ def parser():
     p.set_defaults(run="build", kernel_tree=None)
 
     p = sub.add_parser("test", help="run the tests",
-                       description="Suites: tool, core, fuzz, qemu, kunit, cdm, driver, which all run "
-                                   "without a choice; with --full or when named also debug (on a kernel "
+                       description="Suites: tool, core, fuzz, qemu, boot, kunit, cdm, driver, which all "
+                                   "run without a choice; with --full or when named also debug (on a kernel "
                                    "with KASAN, lockdep and kmemleak, and with failing allocations) and "
                                    "regress (the kernel's own self-tests, without and with the series). "
-                                   "Last line: N passed, N failed.")
+                                   "Last line: N passed, N failed; with \", N skipped\" when some were.")
     p.add_argument("suites", metavar="SUITE", nargs="*", help="only these")
     p.add_argument("-k", dest="name", metavar="NAME", help="only cases whose name has NAME in it")
     p.add_argument("--full", action="store_true", help="the long ones too")

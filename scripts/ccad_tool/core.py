@@ -3,7 +3,7 @@
 
 import os
 
-from . import fetch, pins, store
+from . import fetch, host, pins, store
 from .util import ROOT, build_env, digest
 
 
@@ -14,7 +14,7 @@ def build(name, options=(), targets=(), **env):
     meson = ["/usr/bin/python3", debs / "usr/bin/meson"]
     out = store.path("build", f"core-{name}-{digest(ROOT, options, os.path.realpath('/usr/bin/g++'))}")
     with store.lock(out.name):
-        if not (out / "build.ninja").exists():
+        if not host.configured_for(out, "cpp", env.get("CXX", "/usr/bin/g++")):
             wipe = ["--wipe"] if out.exists() else []
             store.command([*meson, "setup", *wipe, *options, out, ROOT], f"core-{name}-setup.log",
                           env=env)

@@ -22,13 +22,23 @@ def _watch_size(path, act, stop):
                 continue
 
 
+_good = set()       # files that have been read and found to be the pinned ones
+
+
+def _there(path, pin):
+    """Is the pinned file there, and with its SHA-256?  It is read once a run."""
+    if path not in _good and path.exists() and file_sha256(path) == pin.sha256:
+        _good.add(path)
+    return path in _good
+
+
 def get(source):
     """Path of the file of a Source: pinned, else the suites' candidate."""
     dl = store.path("dl")
     dl.mkdir(exist_ok=True)
     for pin in source.pins:         # whichever is there already
         p = dl / pin.name
-        if p.exists():
+        if _there(p, pin):
             return p
     fallback = dl / f"{source.package}.fallback"
     if fallback.is_symlink() and fallback.exists():
@@ -36,8 +46,11 @@ def get(source):
     with store.lock("dl-" + source.package):
         for pin in source.pins:
             dest = dl / pin.name
-            if dest.exists():
+            if _there(dest, pin):
                 return dest
+            if dest.exists():
+                progress.note(f"{pin.name}: not what was downloaded, its SHA-256 differs: once more")
+                dest.unlink()
             with progress.Activity(f"{source.title} {pin.version}: download", unit="bytes") as act:
                 stop = threading.Event()
                 t = threading.Thread(target=_watch_size, args=(dest, act, stop), daemon=True)
@@ -50,7 +63,7 @@ def get(source):
             if not ok:
                 progress.note(f"{pin.name} is not served by this mirror")
                 continue
-            if file_sha256(dest) != pin.sha256:
+            if not _there(dest, pin):
                 dest.unlink()
                 raise Fail(f"{pin.name}: SHA-256 differs from the pinned one",
                            "try again; if it stays so, use another mirror")

@@ -28,6 +28,14 @@ class Result:
     detail: str = ""
 
 
+class NotUp(Fail):
+    """The guest did not come up; why: 'hang', or 'dead' when it went down."""
+
+    def __init__(self, why, what, remedy, code=255):
+        super().__init__(what, remedy, code)
+        self.why = why
+
+
 def new_run_dir():
     top = store.path("run")
     top.mkdir(parents=True, exist_ok=True)
@@ -69,8 +77,8 @@ class Guest:
     # -- life ------------------------------------------------------------
 
     def start(self):
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(self.scratch_from),
-                        str(self.dir / "scratch.ext4")], check=True)
+        store.output(["cp", "--sparse=always", "--reflink=auto", self.scratch_from,
+                      self.dir / "scratch.ext4"], remedy=store.NO_ROOM)
         self.log.touch()
         self.chan, theirs = socket.socketpair()
         self.qmp, qmp_theirs = socket.socketpair()
@@ -92,7 +100,7 @@ class Guest:
         self.began = time.monotonic()
 
     def wait_ready(self, limit, first=None):
-        """Until the agent says hello; raises Fail with what is known when it does not.
+        """Until the agent says hello; raises NotUp with what is known when it does not.
 
         first: seconds in which the kernel has to have said something at all.
         """
@@ -100,27 +108,27 @@ class Guest:
         while not self.ready:
             self._step(end)
             if self.stopped:
-                raise Fail("QEMU stopped the guest: the accelerator could not run it",
-                           f"see {self.qemu_log}, or use --accel tcg", code=255)
+                raise NotUp("dead", "QEMU stopped the guest: the accelerator could not run it",
+                            f"see {self.qemu_log}, or use --accel tcg")
             if self.went:
                 raise self._failed_boot()
             if first and not self.watch.lines and time.monotonic() - self.began > first:
-                raise Fail(f"the guest's kernel said nothing within {first:.0f} s",
-                           f"see {self.qemu_log}", code=255)
+                raise NotUp("hang", f"the guest's kernel said nothing within {first:.0f} s",
+                            f"see {self.qemu_log}")
             if end and time.monotonic() > end:
-                raise Fail(f"the guest did not come up within {limit:.0f} s{self._last_splat()}",
-                           f"see {self.log}", code=255)
+                raise NotUp("hang", f"the guest did not come up within {limit:.0f} s{self._last_splat()}",
+                            f"see {self.log}")
 
     def _failed_boot(self):
         text = self.qemu_log.read_text(errors="replace").strip().splitlines()
         errors = [t for t in text if "warning:" not in t]
         if self.watch.splats:
-            return Fail(f"the guest's kernel died{self._last_splat()}", f"see {self.log}", code=255)
+            return NotUp("dead", f"the guest's kernel died{self._last_splat()}", f"see {self.log}")
         if errors:
             hint = " ".join(errors[1:3])
-            return Fail(f"QEMU: {errors[0].split(': ', 1)[-1]}",
-                        hint or f"see {self.qemu_log}", code=2)
-        return Fail("the guest went down before it was up", f"see {self.log}", code=255)
+            return NotUp("dead", f"QEMU: {errors[0].split(': ', 1)[-1]}",
+                         hint or f"see {self.qemu_log}", code=2)
+        return NotUp("dead", "the guest went down before it was up", f"see {self.log}")
 
     def _last_splat(self):
         self.watch.poll()

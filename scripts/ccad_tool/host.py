@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Debian packages of this machine: which are missing, and their installation."""
 
+import functools
+import json
 import os
 import platform
 import sys
@@ -77,6 +79,33 @@ def _install(need):
                 a.cmd("apt-get", "-q", "-y", "--no-install-recommends", "install", *need),
                 "apt-install.log", env=build_env(DEBIAN_FRONTEND="noninteractive"), watch=watch,
                 remedy="run it by hand: apt-get install " + " ".join(need)))
+
+
+def _version(text):
+    """Of the first line of --version: without the name that the program was called by."""
+    return (text.splitlines() or [""])[0].partition(" ")[2]
+
+
+@functools.cache
+def compiler(path):
+    """Version of a compiler, its package's included: results depend on it.  "" if there is none."""
+    try:
+        return _version(store.output([path, "--version"], check=False))
+    except OSError:
+        return ""
+
+
+def configured_for(build, language, path):
+    """Is this build directory of meson's configured, and for that compiler as it is now?
+
+    ninja does not notice another compiler under the same name.
+    """
+    try:
+        known = json.loads((build / "meson-info/intro-compilers.json").read_text())
+        return ((build / "build.ninja").exists()
+                and _version(known["host"][language]["full_version"]) == compiler(path))
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def all_packages():

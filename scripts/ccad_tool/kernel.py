@@ -6,7 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from . import fetch, pins, progress, store, trees
+from . import fetch, host, pins, progress, store, trees
 from .util import ROOT, Fail, build_env, digest, jobs, write_if_changed
 
 PATCHES = ROOT / "kernel-patches" / "v7.3"
@@ -95,7 +95,8 @@ class Build:
         self.fragments = fragments
         name = digest(*[f.name for f in fragments])
         self.key = digest(self.tree.base_key, [p.read_bytes() for p in self.patches],
-                          [f.read_bytes() for f in fragments], MAKE_ENV.items())
+                          [f.read_bytes() for f in fragments], MAKE_ENV.items(),
+                          host.compiler("/usr/bin/gcc"))
         self.dir = store.path("build", f"{self.tree.lock_name}-{name[:8]}")
 
     def get(self):

@@ -215,8 +215,6 @@ def take_selftests(tree):
         for path, mode, blob in entries:
             dest = top / path[len(theirs) + 1:]
             dest.parent.mkdir(parents=True, exist_ok=True)
-            data = subprocess.run(["git", "-C", str(tree), "cat-file", "blob", blob], env=env(),
-                                  capture_output=True, check=True).stdout
-            dest.write_bytes(data)
+            dest.write_bytes(store.output_bytes(["git", "-C", tree, "cat-file", "blob", blob], env=env()))
             dest.chmod(0o755 if mode == "100755" else 0o644)
         progress.note(f"selftests/{c}: brought up to what the kernel tree has")

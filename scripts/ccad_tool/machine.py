@@ -30,8 +30,11 @@ def check(o):
     if size & (size - 1) or size < 128 << 20:
         raise Fail(f"--cdm-size {o.cdm_size}: must be a power of two of at least 128M",
                    "the memory is a PCI BAR and is onlined in blocks of 128 MiB: try 512M")
-    if parse_size(o.memory, "--memory") < 256 << 20:
+    memory = parse_size(o.memory, "--memory")
+    if memory < 256 << 20:
         raise Fail(f"--memory {o.memory}: less than 256M", "try 1G")
+    if memory % (1 << 20):
+        raise Fail(f"--memory {o.memory}: not a multiple of 1M", f"try {(memory >> 20) + 1}M")
     if not 11 <= o.distance <= 254:
         raise Fail(f"--distance {o.distance}: a distance between nodes is 11 to 254", "try 160")
     if not 1 <= o.cpus <= 16:

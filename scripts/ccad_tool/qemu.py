@@ -7,7 +7,7 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from . import fetch, pins, progress, store, trees
+from . import fetch, host, pins, progress, store, trees
 from .util import ROOT, Fail, build_env, digest, files_under, jobs
 
 DEVICE = ROOT / "qemu-device"
@@ -74,10 +74,10 @@ class Build:
         self.patches = trees.series(DEVICE / "patches")
         self.files = [(dst, src.read_bytes()) for dst, src in install_map()]
         self.args = configure_args() + list(FUZZ_ARGS if fuzzing else ())
-        self.compiler = os.path.realpath("/usr/bin/clang" if fuzzing else "/usr/bin/gcc")
-        self.config_key = digest(self.args, self.compiler)
+        self.compiler = "/usr/bin/clang" if fuzzing else "/usr/bin/gcc"
+        self.config_key = digest(self.args, os.path.realpath(self.compiler))
         self.key = digest(self.tree.base_key, [p.read_bytes() for p in self.patches],
-                          [[d, b] for d, b in self.files], self.config_key)
+                          [[d, b] for d, b in self.files], self.config_key, host.compiler(self.compiler))
         self.dir = store.path("build", f"{self.tree.lock_name}-{self.config_key[:8]}")
 
     def get(self):
@@ -111,7 +111,7 @@ class Build:
         env = self.env()
         self.tree.prepare()
         self.tree.apply(self.patches, self.files)
-        if not (self.dir / "build.ninja").exists():
+        if not host.configured_for(self.dir, "c", self.compiler):
             shutil.rmtree(self.dir, ignore_errors=True)
             self.dir.mkdir(parents=True)
             with progress.Activity("QEMU: configure"):

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's root file system: Debian packages, overlay, agent, self-tests → ext4."""
 
-import os
 import pathlib
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 
-from . import apt, progress, store
+from . import apt, host, progress, store
 from .util import ROOT, Fail, build_env, digest, jobs, tree_digest
 
 GUEST = ROOT / "guest-rootfs"
@@ -107,7 +106,7 @@ def _programs(kernel):
     key = digest(tree_digest(GUEST / "agent"), tree_digest(SELFTESTS) if tests else "",
                  tree_digest(ROOT / "qemu-device/include"),
                  tree_digest(kernel.headers) if tests else "",
-                 os.path.realpath("/usr/bin/gcc"))
+                 host.compiler("/usr/bin/gcc"))
     done = store.result("programs", key)
     if done:
         return done
@@ -125,7 +124,7 @@ def _programs(kernel):
                 # takes a file of another checkout for the same one, older or newer.
                 obj = store.path("build", "selftests-" + digest(
                     tree_digest(kernel.headers), tree_digest(ROOT / "qemu-device/include"),
-                    str(SELFTESTS)))
+                    host.compiler("/usr/bin/gcc"), str(SELFTESTS)))
                 obj.mkdir(parents=True, exist_ok=True)
                 store.command(["make", "-C", SELFTESTS, f"-j{jobs()}", f"O={obj}", f"DESTDIR={tmp}",
                                f"KHDR_INCLUDES=-isystem {kernel.headers}",

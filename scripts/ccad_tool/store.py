@@ -7,6 +7,7 @@
     out/      results, out/NAME-KEY/, complete or not there
     run/      one directory per boot
     log/      output of build steps
+    pycache/  these modules, compiled
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from . import procs, progress
 from .util import Fail, build_env, cache
 
 KEEP_RESULTS = 6        # of each kind, the most recently used
+NO_ROOM = "make room, or point CCAD_CACHE at a file system that has it"
 
 
 def path(*parts):
@@ -128,18 +130,23 @@ def command(cmd, log, *, cwd=None, env=None, watch=None, timeout=None, stdin=Non
                    remedy or f"the whole output is in {logfile}")
 
 
-def output(cmd, *, cwd=None, env=None, input=None, check=True):
-    """Standard output of a short command."""
+def output_bytes(cmd, *, cwd=None, env=None, input=None, check=True, remedy=None):
+    """Standard output of a short command, as it is."""
     p = subprocess.run([str(c) for c in cmd], cwd=cwd, env=env if env is not None else build_env(),
                        input=input, capture_output=True, check=False)
     if check and p.returncode:
         err = p.stderr.decode(errors="replace").strip().splitlines()
-        raise Fail(f"{' '.join(str(c) for c in cmd[:4])}: {err[-1] if err else p.returncode}")
-    return p.stdout.decode(errors="replace")
+        raise Fail(f"{' '.join(str(c) for c in cmd[:4])}: {err[-1] if err else p.returncode}", remedy)
+    return p.stdout
+
+
+def output(cmd, **kw):
+    """Standard output of a short command, as text; arguments as of output_bytes()."""
+    return output_bytes(cmd, **kw).decode(errors="replace")
 
 
 def need_space(where, gib):
     free = shutil.disk_usage(where).free
     if free < gib * (1 << 30):
         raise Fail(f"{where}: {free / (1 << 30):.1f} GiB free, {gib} needed",
-                   "make room, or point CCAD_CACHE at a file system that has it")
+                   NO_ROOM)

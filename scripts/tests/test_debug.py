@@ -102,6 +102,7 @@ class Choice(unittest.TestCase):
     def test_long_suites_when_asked_for(self):
         self.assertFalse(set(LONG) & set(self.chosen()))
         self.assertEqual(self.chosen(full=True), list(ORDER))
+        self.assertIn("boot", self.chosen())
         self.assertEqual(self.chosen(suites=["debug"]), ["debug"])
         self.assertEqual(self.chosen(kernel_tree="x"), ["kunit", "cdm", "driver"])
 

@@ -89,7 +89,8 @@ class InGuest(unittest.TestCase):
 class Machine(unittest.TestCase):
     def test_refused_with_a_remedy(self):
         for bad in ({"cdm_size": "300M"}, {"cdm_size": "64M"}, {"cdm_size": "x"}, {"distance": 10},
-                    {"distance": 255}, {"cpus": 0}, {"cpus": 17}, {"memory": "64M"}):
+                    {"distance": 255}, {"cpus": 0}, {"cpus": 17}, {"memory": "64M"},
+                    {"memory": "1073741825"}, {"memory": "1500K"}, {"memory": "524800K"}):
             with self.assertRaises(Fail) as e:
                 machine.check(machine.Options(**bad))
             self.assertTrue(e.exception.remedy, bad)

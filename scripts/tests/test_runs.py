@@ -7,10 +7,12 @@ import types
 import unittest
 from unittest import mock
 
-from ccad_tool import boot, guest, progress, splat, testcmd
-from ccad_tool.suites import inguest
+from ccad_tool import boot, cli, guest, progress, splat, testcmd
+from ccad_tool.suites import inguest, kunit
+from ccad_tool.util import Fail
 
 WARN = "[    9.0] WARNING: CPU: 0 PID: 1 at mm/a.c:1 f+0x1/0x2\n"
+REAL = guest.Guest
 
 
 class FakeGuest:
@@ -18,6 +20,8 @@ class FakeGuest:
 
     script = {}
     made = []
+    nodes = "1\nccad-0\n"
+    fails = None                # NotUp, instead of being ready
 
     def __init__(self, *_):
         self.tmp = tempfile.TemporaryDirectory()
@@ -34,9 +38,13 @@ class FakeGuest:
         pass
 
     def wait_ready(self, *_):
-        pass
+        if self.fails:
+            raise self.fails
 
     def run(self, command, out, err, timeout=None, stdin=None, env=(), tty=None):
+        if command == inguest.LOOK:
+            out(self.nodes.encode())
+            return guest.Result("exit", 0)
         self.ran.append(command)
         for part, (result, text, log) in self.script.items():
             if part in command:
@@ -100,6 +108,16 @@ class ExitCodes(Base):
     def test_kernel_complained_though_the_command_was_content(self):
         self.assertEqual(self.code(guest.Result("exit", 0), WARN), 255)
 
+    def test_complaint_wins_over_timeout(self):
+        self.assertEqual(self.code(guest.Result("timeout", 124, "still running"), WARN), 255)
+
+    def test_empty_command_is_refused(self):
+        for command in ("", " "):
+            args = cli.parser().parse_args(["boot", "--exec", command])
+            with mock.patch.object(boot, "Parts", side_effect=AssertionError), self.assertRaises(Fail) as e:
+                boot.main(args)
+            self.assertTrue(e.exception.remedy)
+
     def test_kernel_died(self):
         self.assertEqual(self.code(guest.Result("dead", 255, "went down")), 255)
         self.assertEqual(self.code(guest.Result("splat", 255, "panic")), 255)
@@ -153,6 +171,67 @@ class Attribution(Base):
         other = inguest.Test("mm/cdm", "b", {"kernel_args": "ccad.memory=ordinary"})
         self.run_tests(["a", other, inguest.Test("mm/cdm", "b", {"boot": "own"})])
         self.assertEqual(len(FakeGuest.made), 3)
+
+
+class Boots(Base):
+    """What a guest is when it is up, and how it fails to be."""
+
+    def run_test(self, settings=None, nodes=FakeGuest.nodes, **args):
+        self.script(**{"./a": (guest.Result("exit", 4), "1..0 # SKIP no coherent node\n", "")})
+        runner = inguest.Runner(self.context(**args), "cdm")
+        with mock.patch.object(FakeGuest, "nodes", nodes):
+            runner.run(inguest.Test("mm/cdm", "a", settings or {}))
+        runner.stop()
+        return self.got
+
+    def test_lost_node_is_no_success(self):
+        for nodes in ("\n", "\nccad-0\n", "1\n", "", "ccad-0\n"):
+            self.assertIn(("cdm-boot1.nodes", "fail"), self.run_test(nodes=nodes), nodes)
+        self.assertEqual(self.run_test(), [("a", "skip")])
+
+    def test_second_node(self):
+        settings = {"second_cdm": "128M", "second": "256M"}
+        for nodes in ("1-2", "1,3"):
+            self.assertEqual(self.run_test(settings, f"{nodes}\nccad-0\nccad-1\n"), [("a", "skip")])
+        for text in ("1\nccad-0\nccad-1\n", "1-2\nccad-0\n", "1\nccad-0\n"):
+            self.assertIn(("cdm-boot1.nodes", "fail"), self.run_test(settings, text))
+
+    def test_a_guest_asked_for_without_it(self):
+        skip = [("a", "skip")]
+        self.assertEqual(self.run_test({"kernel_args": "ccad.memory=ordinary"}, "\n"), skip)
+        self.assertEqual(self.run_test(nodes="\n", kernel_arg=["ccad.memory=none"]), skip)
+        self.assertEqual(self.run_test(nodes="\n", kernel_arg=["intel_iommu=off"]), skip)
+        self.assertNotEqual(self.run_test(nodes="\n", kernel_arg=["loglevel=8"]), skip)
+
+    def test_hang_and_death(self):
+        for why in ("hang", "dead"):
+            with mock.patch.object(FakeGuest, "fails", guest.NotUp(why, "what", "remedy")):
+                self.assertEqual(self.run_test(), [("a.boot", why)])
+                ctx = self.context()
+                kunit.run(ctx)
+                self.assertEqual(self.got, [("boot", why)])
+
+    def test_which_it_is(self):
+        g = REAL.__new__(REAL)
+        g.options, g.ready, g.watch = types.SimpleNamespace(gdb=False), False, FakeGuest().watch
+        g.stopped = g.went = False
+        g.log = g.qemu_log = FakeGuest().log
+        g._step = lambda end: None
+        with self.assertRaises(guest.NotUp) as e:
+            g.wait_ready(0.01)
+        self.assertEqual(e.exception.why, "hang")
+        g.went = True
+        with self.assertRaises(guest.NotUp) as e:
+            g.wait_ready(5)
+        self.assertEqual(e.exception.why, "dead")
+
+    def test_no_room_for_the_scratch_disk(self):
+        g = REAL.__new__(REAL)
+        with tempfile.TemporaryDirectory() as d:
+            g.scratch_from, g.dir = pathlib.Path(d) / "absent", pathlib.Path(d)
+            with self.assertRaises(Fail) as e:
+                g.start()
+        self.assertTrue(e.exception.remedy)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def _control(ctx):
         g.run(_CONTROL, lambda b: None, lambda b: None, 60 * ctx.mode.slow)
         g.sync(20 * ctx.mode.slow)
     except Fail as e:
-        ctx.add(name, DEAD, time.monotonic() - began, e.what, log=log)
+        ctx.add(name, inguest.boot_status(g, e), time.monotonic() - began, e.what, log=log)
         return
     finally:
         g.kill()

@@ -14,8 +14,12 @@ alone) may hold, one NAME=VALUE a line:
 
 A test is one program.  After each the kernel's log is read: a splat is the
 failure of the test that ran, and the rest goes on in a new guest.
+
+A test that finds no coherent node skips, and is right to.  Where the guest
+ought to have one, that it has not is a failure of the boot.
 """
 
+import re
 import time
 from dataclasses import dataclass, field
 
@@ -92,6 +96,34 @@ def options_for(ctx, test):
     return o
 
 
+LOOK = 'echo "$(cat /sys/devices/system/node/has_coherent_memory)"; ls /sys/class/uacce'
+
+
+def nodes_expected(options):
+    """How many coherent nodes a guest has; 0 where the arguments say something about what makes them."""
+    own = any(word in a for a in [*options.kernel_args, *options.qemu_args] for word in ("ccad", "iommu"))
+    return 0 if own else options.device + bool(options.second_cdm)
+
+
+def nodes_lost(expected, text):
+    """What is wrong with the answer to LOOK, or ""."""
+    nodes, *devices = text.splitlines() or [""]
+    ranges = re.findall(r"(\d+)(?:-(\d+))?", nodes)
+    found = sum(int(hi or lo) - int(lo) + 1 for lo, hi in ranges)
+    if found != expected:
+        return f"{expected} coherent nodes expected, has_coherent_memory is '{nodes}'"
+    if len(devices) != expected:
+        return f"{expected} accelerators expected, /sys/class/uacce has {len(devices)}"
+    return ""
+
+
+def boot_status(g, error):
+    """How the boot of a guest failed, which may be None."""
+    if g and g.watch.splats:
+        return SPLAT
+    return HANG if isinstance(error, guest.NotUp) and error.why == "hang" else DEAD
+
+
 class Runner:
     """Runs tests of one suite, keeping a guest for as long as it is healthy."""
 
@@ -110,12 +142,24 @@ class Runner:
         if self.guest is None:
             parts, accel = self.ctx.parts()
             self.boots += 1
-            g = guest.Guest(options_for(self.ctx, test), parts.qemu, parts.kernel, parts.rootfs, accel)
+            o = options_for(self.ctx, test)
+            g = guest.Guest(o, parts.qemu, parts.kernel, parts.rootfs, accel)
             self.guest, self.key = g, key
             self.log = self.ctx.log_path(f"{self.suite}-boot{self.boots}.serial.log")
             g.start()
             g.wait_ready(self.ctx.boot_limit())
+            expected = nodes_expected(o)
+            if expected and not self.ctx.listing:
+                self.look_for_nodes(g, expected)
         return self.guest
+
+    def look_for_nodes(self, g, expected):
+        """Without them every test would skip, and all would be well."""
+        out = []
+        r = g.run(LOOK, out.append, lambda b: None, 60 * self.ctx.mode.slow)
+        lost = nodes_lost(expected, b"".join(out).decode(errors="replace"))
+        if r.why == "exit" and lost:
+            self.ctx.add(f"{self.suite}-boot{self.boots}.nodes", FAIL, 0, lost, log=self.log)
 
     def stop(self, well=False):
         g, self.guest = self.guest, None
@@ -146,10 +190,9 @@ class Runner:
         try:
             g = self.need(test)
         except Fail as e:
-            splats = self.guest.watch.splats if self.guest else []
+            status = boot_status(self.guest, e)
             self.stop()
-            self.ctx.add(f"{name}.boot", SPLAT if splats else DEAD, time.monotonic() - began,
-                         e.what, log=self.log or "")
+            self.ctx.add(f"{name}.boot", status, time.monotonic() - began, e.what, log=self.log or "")
             return
         self.run_in(g, test)
 

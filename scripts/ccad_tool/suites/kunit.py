@@ -6,6 +6,7 @@ import time
 from .. import guest, ktap, machine
 from ..results import DEAD, FAIL, HANG, PASS, SKIP, SPLAT
 from ..util import Fail
+from .inguest import boot_status
 
 _STATUS = {ktap.PASS: PASS, ktap.FAIL: FAIL, ktap.SKIP: SKIP}
 _READ = ("cd /sys/kernel/debug/kunit 2>/dev/null || exit 3; "
@@ -28,8 +29,7 @@ def run(ctx):
             r = g.run(_READ, chunks.append, lambda b: None, 60 * ctx.mode.slow)
             g.sync()
         except Fail as e:
-            ctx.add("boot", SPLAT if g.watch.splats else HANG if "within" in e.what else DEAD,
-                    time.monotonic() - began, e.what, log=log)
+            ctx.add("boot", boot_status(g, e), time.monotonic() - began, e.what, log=log)
             return
         if r.why != "exit":
             ctx.add("results", HANG if r.why == "timeout" else DEAD, 0, r.detail, log=log)
