@@ -252,6 +252,9 @@ TEST_F(pool, is_moved_to)
 	ASSERT_EQ(0, munmap(map, 2 * HPAGE));
 	EXPECT_EQ(2, cdm_pool(self->node, "free_hugepages"));
 	EXPECT_EQ(2, cdm_read_long(GLOBAL "free_hugepages"));
+	/* Program and stack came along */
+	EXPECT_LE(0, migrate_pages(0, sizeof(self->mask) * 8, &self->mask,
+				   &(unsigned long){ 1UL << self->ordinary }));
 }
 
 /* Emptying the node takes the pool along; what was in it is intact. */
