@@ -184,6 +184,19 @@ TEST_F(pool, reservation_is_given_up)
 	EXPECT_EQ(POOL, cdm_pool(self->node, "free_hugepages"));
 }
 
+/* Nor does the file that obeys a task's policy reach the pool of the device. */
+TEST_F(pool, obeying_a_policy)
+{
+	ASSERT_EQ(0, cdm_pool_resize(self->node, POOL));
+	ASSERT_EQ(0, cdm_write_string(GLOBAL "nr_hugepages", "3"));
+	ASSERT_EQ(0, cdm_task_policy(MPOL_BIND, self->mask));
+	EXPECT_EQ(0, cdm_write_string(GLOBAL "nr_hugepages_mempolicy", "2"));
+	ASSERT_EQ(0, cdm_task_policy(MPOL_DEFAULT, 0));
+	EXPECT_EQ(2, cdm_read_long(GLOBAL "nr_hugepages"));
+	EXPECT_EQ(0, cdm_read_long(GLOBAL "surplus_hugepages"));
+	EXPECT_EQ(POOL, cdm_pool(self->node, "nr_hugepages"));
+}
+
 /* 0 or a negative errno, and in @status where each is */
 static int move(char *map, int pages, int node, int *status)
 {
