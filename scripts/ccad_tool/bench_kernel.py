@@ -249,7 +249,7 @@ def instructions(args):
 
 
 def compare_objects(args):
-    """Rows: which functions differ with the option off, and instructions with it on."""
+    """Rows: what code differs with the option off, and instructions with it on."""
     names = ALLOCATOR + OTHERS
     dirs = {n: Variant(n, args.linux_source).objects(names) for n in (UNPATCHED, OFF, ON)}
     return object_rows(dirs, names)
@@ -259,16 +259,15 @@ def object_rows(dirs, names):
     out = []
     for o in names:
         a, b, c = (dirs[n] / o for n in (UNPATCHED, OFF, ON))
-        differ = objects.differing(a, b)
-        total = len(objects.functions(a))
-        same = objects.same_code(a, b)
-        if differ:
-            progress.note(f"{o}: option off: differing: {', '.join(differ[:6])}"
-                          + (f" and {len(differ) - 6} more" if len(differ) > 6 else ""))
-        out.append(bench_rows.row(f"{o}: functions as in the unpatched kernel, option off"
-                             + ("" if same or differ else " (order differs)"),
-                             total - len(differ), "functions", "unpatched kernel", total,
-                             -1.0 if o in ALLOCATOR else None))
+        for what, compare, of in (("functions", objects.differing, objects.functions),
+                                  ("sections", objects.differing_sections, objects.code)):
+            differ, total = compare(a, b), len(of(a))
+            if differ:
+                progress.note(f"{o}: option off: differing {what}: {', '.join(differ[:6])}"
+                              + (f" and {len(differ) - 6} more" if len(differ) > 6 else ""))
+            out.append(bench_rows.row(f"{o}: {what} as in the unpatched kernel, option off",
+                                      total - len(differ), what, "unpatched kernel", total,
+                                      -1.0 if o in ALLOCATOR else None))
         ia, ic = objects.instructions(a), objects.instructions(c)
         for f in HOT.get(o, ()):
             if f in ia and f in ic:
