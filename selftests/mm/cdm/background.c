@@ -313,7 +313,7 @@ static int in_a_tier(int node)
 	int found = -1;
 
 	while (dir && (ent = readdir(dir))) {
-		char path[400], list[256], *p = list;
+		char path[400], list[256];
 		FILE *f;
 
 		snprintf(path, sizeof(path), TIERS "/%.250s/nodelist", ent->d_name);
@@ -325,15 +325,8 @@ static int in_a_tier(int node)
 		fclose(f);
 		if (found < 0)
 			found = 0;
-		while (*p >= '0' && *p <= '9') {
-			long first = strtol(p, &p, 10), last = first;
-
-			if (*p == '-')
-				last = strtol(p + 1, &p, 10);
-			if (first <= node && node <= last)
-				found = 1;
-			p += *p == ',';
-		}
+		if (cdm_parse_nodes(list) & 1UL << node)
+			found = 1;
 	}
 	if (dir)
 		closedir(dir);
