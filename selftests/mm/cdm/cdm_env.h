@@ -30,6 +30,15 @@ long cdm_group_value(const char *group, const char *file, const char *key);
 /* A value of /proc/meminfo in kB; -1: no such name. */
 long cdm_meminfo(const char *name);
 
+/* How often a thread of the kernel ("kswapd1") has gone to sleep; -1: there is none. */
+long cdm_thread_switches(const char *name);
+
+/*
+ * For a control that needs a node that takes unmovable pages too: bring its
+ * memory blocks online again in the kernel zone.  0 or a negative errno.
+ */
+int cdm_online_kernel(int node);
+
 /* hugetlb pages of 2 MB: a value of a node's pool, and its new size.  Or -errno. */
 long cdm_pool(int node, const char *attr);
 int cdm_pool_resize(int node, long pages);
