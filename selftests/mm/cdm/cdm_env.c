@@ -7,12 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/wait.h>
 
 #include "cdm_env.h"
 #include "cdm_util.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
 
 static char swap_file[256];
 
@@ -53,6 +58,22 @@ void cdm_swap_off(void)
 	swapoff(swap_file);
 	unlink(swap_file);
 	swap_file[0] = 0;
+}
+
+bool cdm_swap_out(char *map, size_t len)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		madvise(map, len, MADV_PAGEOUT);
+		cdm_write_string(CDM_GROUP "/memory.reclaim", "2M");
+		if (!cdm_pages_on(map, len, cdm_node()) &&
+		    !cdm_pages_on(map, len, cdm_ordinary_node()) &&
+		    cdm_meminfo("SwapCached") <= CDM_SWAP_CACHED * 4)
+			return true;
+		usleep(10000);
+	}
+	return false;
 }
 
 int cdm_group_make(const char *controllers)

@@ -3,6 +3,7 @@
 #ifndef CDM_ENV_H
 #define CDM_ENV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define CDM_CGROUP	"/sys/fs/cgroup/"
@@ -12,6 +13,13 @@
 /* A swap file of @size bytes on the scratch disk.  0 or a negative errno. */
 int cdm_swap_on(size_t size);
 void cdm_swap_off(void);
+
+/*
+ * Out of memory, and out of the swap cache too but for some pages: who calls is
+ * in CDM_GROUP, which has memory.reclaim.
+ */
+#define CDM_SWAP_CACHED	16
+bool cdm_swap_out(char *map, size_t len);
 
 /* CDM_GROUP with @controllers ("+memory +cpuset").  0 or a negative errno. */
 int cdm_group_make(const char *controllers);

@@ -327,7 +327,7 @@ int cdm_page_node(const void *addr)
 static void *pages[BATCH];
 static int status[BATCH];
 
-size_t cdm_pages_on(const void *addr, size_t len, int node)
+size_t cdm_pages_of(pid_t pid, const void *addr, size_t len, int node)
 {
 	size_t total = len / 4096, done, count = 0, i;
 
@@ -336,12 +336,17 @@ size_t cdm_pages_on(const void *addr, size_t len, int node)
 
 		for (i = 0; i < n; i++)
 			pages[i] = (char *)addr + (done + i) * 4096;
-		if (move_pages(0, n, pages, NULL, status, 0))
+		if (move_pages(pid, n, pages, NULL, status, 0))
 			return 0;
 		for (i = 0; i < n; i++)
 			count += status[i] == node;
 	}
 	return count;
+}
+
+size_t cdm_pages_on(const void *addr, size_t len, int node)
+{
+	return cdm_pages_of(0, addr, len, node);
 }
 
 /* The line of numa_maps of the mapping that starts at or last before addr. */

@@ -69,6 +69,8 @@ bool cdm_usage_differs(const struct cdm_usage *a, const struct cdm_usage *b,
 int cdm_page_node(const void *addr);
 /* Pages of [addr, addr + len) present on @node. */
 size_t cdm_pages_on(const void *addr, size_t len, int node);
+/* The same of another process. */
+size_t cdm_pages_of(pid_t pid, const void *addr, size_t len, int node);
 /* Pages of the mapping that holds @addr on @node, as numa_maps tells; -1: none. */
 long cdm_numa_maps_pages(const void *addr, int node);
 /* The policy that numa_maps shows for the mapping that holds @addr. */
