@@ -121,9 +121,11 @@ def _programs(kernel):
             store.command(["gcc", "-O2", "-Wall", "-Wextra", "-o", lib / "agent",
                            *sorted((GUEST / "agent").glob("*.c")), "-lutil"], "agent.log")
             if tests:
-                # make does not follow changes in what it takes for system headers.
+                # make does not follow changes in what it takes for system headers, and
+                # takes a file of another checkout for the same one, older or newer.
                 obj = store.path("build", "selftests-" + digest(
-                    tree_digest(kernel.headers), tree_digest(ROOT / "qemu-device/include")))
+                    tree_digest(kernel.headers), tree_digest(ROOT / "qemu-device/include"),
+                    str(SELFTESTS)))
                 obj.mkdir(parents=True, exist_ok=True)
                 store.command(["make", "-C", SELFTESTS, f"-j{jobs()}", f"O={obj}", f"DESTDIR={tmp}",
                                f"KHDR_INCLUDES=-isystem {kernel.headers}",
