@@ -75,7 +75,16 @@ FIXTURE(background)
 	bool control;
 	unsigned long mask;
 	long used;
+	long scanned;
 };
+
+/* Pages of the node that reclaim has looked at, unless a test asked for that. */
+static long scanned_on(int node)
+{
+	return cdm_node_value(node, "vmstat", "pgscan_kswapd") +
+		cdm_node_value(node, "vmstat", "pgscan_direct") +
+		cdm_node_value(node, "vmstat", "pgscan_khugepaged");
+}
 
 FIXTURE_SETUP(background)
 {
@@ -90,10 +99,14 @@ FIXTURE_SETUP(background)
 	self->mask = 1UL << self->node;
 	cdm_drain();
 	self->used = cdm_used_pages(self->node);
+	self->scanned = scanned_on(self->node);
 }
 
 FIXTURE_TEARDOWN(background)
 {
+	/* Nobody is short of it: isolation.kswapd has the control */
+	if (!self->control)
+		EXPECT_EQ(self->scanned, scanned_on(self->node));
 	while (nr_saved--)
 		cdm_write_string(saved[nr_saved].path, saved[nr_saved].value);
 	cdm_group_remove();
