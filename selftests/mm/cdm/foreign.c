@@ -213,10 +213,12 @@ TEST_F_TIMEOUT(foreign, swapoff, 120)
 	go_on(_metadata, self);
 }
 
-/* Number @index of /proc/PID/stat, from 1, after the name in parentheses */
-static unsigned long stat_field(pid_t pid, int index)
+/* Where the arguments of a program are: fields 48 and 49 of /proc/PID/stat, read at once */
+static size_t args_of(pid_t pid, unsigned long *start)
 {
 	char path[64], text[1024] = "", *p;
+	unsigned long end = 0;
+	int field;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
@@ -226,19 +228,20 @@ static unsigned long stat_field(pid_t pid, int index)
 	if (!fgets(text, sizeof(text), f))
 		text[0] = 0;
 	fclose(f);
+	/* The name in parentheses is number 2 */
 	p = strrchr(text, ')');
-	for (index -= 2; p && index > 0; index--)
+	for (field = 2; p && field < 48; field++)
 		p = strchr(p + 1, ' ');
-	return p ? strtoul(p + 1, NULL, 10) : 0;
+	return p && sscanf(p, "%lu %lu", start, &end) == 2 && end > *start ? end - *start : 0;
 }
 
 /* Arguments are written to the stack of a program that does not run yet. */
 TEST_F_TIMEOUT(foreign, exec, 120)
 {
 	char path[256], node[16], *argv[3 + ARGS + 1] = { "cdm_hold", node, "2" };
-	unsigned long start = 0, end = 0;
+	unsigned long start = 0, end;
+	size_t size = 0, nr;
 	ssize_t len;
-	size_t nr;
 	int i;
 
 	len = readlink("/proc/self/exe", path, sizeof(path) - 16);
@@ -258,13 +261,12 @@ TEST_F_TIMEOUT(foreign, exec, 120)
 		execv(path, argv);
 		_exit(errno);
 	}
-	/* arg_start and arg_end */
-	for (i = 0; i < 500 && end - start < ARGS * ARG_LEN; i++) {
+	for (i = 0; i < 500 && size < ARGS * ARG_LEN; i++) {
 		usleep(20000);
-		start = stat_field(self->child, 48);
-		end = stat_field(self->child, 49);
+		size = args_of(self->child, &start);
 	}
-	ASSERT_LE(ARGS * ARG_LEN, end - start) TH_LOG("%s was not started", path);
+	ASSERT_LE(ARGS * ARG_LEN, size) TH_LOG("%s was not started", path);
+	end = start + size;
 	/* The program writes to the stack itself, below these */
 	start = (start + 2 * 4096) & ~4095UL;
 	end &= ~4095UL;
