@@ -7,6 +7,7 @@ import pathlib
 import tempfile
 import unittest
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 from ccad_tool import doctor, machine, results
 from ccad_tool.suites import inguest
@@ -62,6 +63,16 @@ class InGuest(unittest.TestCase):
         self.assertEqual((a.program, a.timeout), ("a", 600.0))
         self.assertEqual(b.settings["timeout"], "600")
         self.assertNotEqual(a.guest_key(), b.guest_key())
+
+    def test_arguments_of_qemu(self):
+        """Those of the test come first, the user's can still say otherwise."""
+        test = inguest.Test("mm/cdm", "a", inguest.read_settings("qemu_args=-numa hmat-lb,target=2\n"))
+        ctx = SimpleNamespace(args=SimpleNamespace(memory=None, cpus=None, cdm_size=None, kernel_arg=None,
+                                                   qemu_arg=["-m 2G"]),
+                              mode=SimpleNamespace(memory=0, kernel_args=[]))
+        args = [a for text in inguest.options_for(ctx, test).qemu_args for a in machine.split_args(text)]
+        self.assertEqual(args, ["-numa", "hmat-lb,target=2", "-m", "2G"])
+        self.assertNotEqual(test.guest_key(), inguest.Test("mm/cdm", "b").guest_key())
 
     def test_names(self):
         self.assertEqual([inguest.full_name("sva", c) for c in ("sva.stack", "", "sva", "life.kill", "svalbard.x")],

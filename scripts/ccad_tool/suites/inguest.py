@@ -7,7 +7,7 @@ alone) may hold, one NAME=VALUE a line:
     timeout=SECONDS             limit of one test program (45)
     memory=, cpus=, cdm_size=, distance=    the guest that it wants
     second=SIZE, second_cdm=SIZE            a node with ordinary memory more, a device more
-    kernel_args=, device_args=  more for that guest
+    kernel_args=, device_args=, qemu_args=  more for that guest
     boot=own                    a guest of its own
     full=1                      only with --full
     debug=1                     only in suite debug, without faults of the suite's
@@ -30,7 +30,7 @@ from ..util import Fail, parse_size
 GUEST_DIR = "/usr/lib/kselftest"
 _STATUS = {ktap.PASS: PASS, ktap.FAIL: FAIL, ktap.SKIP: SKIP}
 _GUEST_KEYS = ("memory", "cpus", "cdm_size", "distance", "second", "second_cdm", "kernel_args",
-               "device_args")
+               "device_args", "qemu_args")
 
 
 @dataclass
@@ -92,7 +92,7 @@ def options_for(ctx, test):
                         device_args=s.get("device_args", ""),
                         kernel_args=[*s.get("kernel_args", "").split(), *ctx.mode.kernel_args,
                                      *(ctx.args.kernel_arg or [])],
-                        qemu_args=ctx.args.qemu_arg or [])
+                        qemu_args=[s.get("qemu_args", ""), *(ctx.args.qemu_arg or [])])
     return o
 
 

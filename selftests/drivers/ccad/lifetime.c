@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <numaif.h>
@@ -24,6 +25,7 @@
 
 #define TIMEOUT	120
 #define WORK	(32 * MB)
+#define HELD	(64 * MB)
 /* Seconds of work for the device, should the processors be late. */
 #define SHIFT	9
 #define ENTRIES	512
@@ -361,17 +363,41 @@ TEST_F_TIMEOUT(life, pasids_come_back, TIMEOUT)
 	}
 }
 
+static int write_attr(const char *name, const char *value)
+{
+	char path[256];
+	int ret;
+
+	ret = test_pci_path(name, path, sizeof(path));
+	return ret ? ret : test_write(path, value);
+}
+
+/* The bus has a reset of its own, which is another thing to test. */
+static void expect_flr(struct __test_metadata *_metadata)
+{
+	char path[256], method[32] = "";
+	FILE *f;
+
+	ASSERT_EQ(0, write_attr("reset_method", "flr"));
+	ASSERT_EQ(0, test_pci_path("reset_method", path, sizeof(path)));
+	f = fopen(path, "r");
+	ASSERT_NE(NULL, f);
+	ASSERT_NE(NULL, fgets(method, sizeof(method), f));
+	fclose(f);
+	ASSERT_STREQ("flr\n", method);
+}
+
 /* A reset stops every context, tells its owner, and lets it start again. */
 TEST_F_TIMEOUT(life, reset_in_flight, TIMEOUT)
 {
 	struct pollfd pfd = { .events = POLLIN };
 	struct ccad_ctx ctx;
-	char path[256], *work;
 	int i, done = 0;
+	char *work;
 
-	ASSERT_EQ(0, test_pci_path("reset", path, sizeof(path)));
+	expect_flr(_metadata);
 	ASSERT_EQ(0, start_work(&ctx, comps, &work, self->node));
-	ASSERT_EQ(0, test_write(path, "1"));
+	ASSERT_EQ(0, write_attr("reset", "1"));
 
 	pfd.fd = ctx.fd;
 	EXPECT_EQ(1, poll(&pfd, 1, WAIT_MS));
@@ -394,6 +420,87 @@ TEST_F_TIMEOUT(life, reset_in_flight, TIMEOUT)
 	EXPECT_SUCCESS(&ctx, ccad_fill(work, 0, WORK / 4), &self->comp);
 	EXPECT_EQ(0, work[0]);
 	ccad_close(&ctx);
+}
+
+static int log_from_here(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
+	return fd < 0 || lseek(fd, 0, SEEK_END) < 0 ? -errno : fd;
+}
+
+/* Does the log of the kernel that is read through @fd have a line with @text? */
+static bool log_has(int fd, const char *text)
+{
+	char record[2048];
+	bool found = false;
+	ssize_t n;
+
+	while ((n = read(fd, record, sizeof(record) - 1)) > 0 || (n < 0 && errno == EPIPE)) {
+		if (n < 0)
+			continue;
+		record[n] = 0;
+		found |= strstr(record, text) != NULL;
+	}
+	return found;
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/*
+ * The device is reset whatever becomes of who asked for it, so signals to them
+ * must not keep its memory from being emptied first.
+ */
+TEST_F_TIMEOUT(life, reset_under_signals, TIMEOUT)
+{
+	struct itimerval timer = { { 0, 1000 }, { 0, 1000 } };
+	struct sigaction alarm = { .sa_handler = on_alarm };
+	int in_use, again, status, round;
+	char path[256], *map;
+	pid_t pid;
+
+	if (self->node < 0)
+		SKIP(return, "no node of coherent device memory");
+	in_use = log_from_here();
+	again = log_from_here();
+	ASSERT_LE(0, in_use);
+	ASSERT_LE(0, again);
+	expect_flr(_metadata);
+	ASSERT_EQ(0, test_pci_path("reset", path, sizeof(path)));
+	map = cdm_map(HELD);
+	ASSERT_NE(NULL, map);
+	for (round = 0; round < 3; round++) {
+		ASSERT_EQ(0, cdm_bind(map, HELD, MPOL_BIND, 1UL << self->node, MPOL_MF_MOVE));
+		cdm_write_pattern(map, HELD, round);
+		ASSERT_EQ(HELD / PAGE, cdm_pages_on(map, HELD, self->node));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			int fd = open(path, O_WRONLY), ret;
+
+			/* No SA_RESTART: whatever waits for long is interrupted */
+			sigaction(SIGALRM, &alarm, NULL);
+			setitimer(ITIMER_REAL, &timer, NULL);
+			ret = write(fd, "1", 1);
+			_exit(ret == 1 ? 0 : errno);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status) TH_LOG("the reset: %s", strerror(WEXITSTATUS(status)));
+		EXPECT_EQ(HELD / PAGE, cdm_pages_on(map, HELD, cdm_ordinary_node()))
+			TH_LOG("%zu pages were left on the node",
+			       cdm_pages_on(map, HELD, self->node));
+		EXPECT_TRUE(cdm_check_pattern(map, HELD, round));
+		EXPECT_TRUE(cdm_node_in("has_coherent_memory", self->node));
+	}
+	EXPECT_FALSE(log_has(in_use, "reset with local memory in use"));
+	/* The control: the log is read, and the memory went and came back */
+	EXPECT_TRUE(log_has(again, "of local memory online"));
+	close(in_use);
+	close(again);
+	munmap(map, HELD);
 }
 
 static sigjmp_buf bus_error;

@@ -9,7 +9,9 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,8 @@
 #define HUGE_PAGES	((long)(HUGE / 4096))
 #define LEN		(4 * MB)
 #define PAGES		((long)(LEN / 4096))
+/* Most of the node, and of it every other page: more than kcompactd puts up with */
+#define HOLES		(384 * MB)
 #define TIMEOUT		300
 #define PATIENCE	200	/* seconds for something to happen */
 
@@ -39,6 +43,7 @@
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
 #define SCHED		"/sys/kernel/debug/sched/numa_balancing/"
 #define DEMOTION	"/sys/kernel/mm/numa/demotion_enabled"
+#define PROACTIVE	"/proc/sys/vm/compaction_proactiveness"
 #define TIERS		"/sys/devices/virtual/memory_tiering"
 
 /* Put back, last one first, when the test is over. */
@@ -70,7 +75,16 @@ FIXTURE(background)
 	bool control;
 	unsigned long mask;
 	long used;
+	long scanned;
 };
+
+/* Pages of the node that reclaim has looked at, unless a test asked for that. */
+static long scanned_on(int node)
+{
+	return cdm_node_value(node, "vmstat", "pgscan_kswapd") +
+		cdm_node_value(node, "vmstat", "pgscan_direct") +
+		cdm_node_value(node, "vmstat", "pgscan_khugepaged");
+}
 
 FIXTURE_SETUP(background)
 {
@@ -85,10 +99,14 @@ FIXTURE_SETUP(background)
 	self->mask = 1UL << self->node;
 	cdm_drain();
 	self->used = cdm_used_pages(self->node);
+	self->scanned = scanned_on(self->node);
 }
 
 FIXTURE_TEARDOWN(background)
 {
+	/* Nobody is short of it: isolation.kswapd has the control */
+	if (!self->control)
+		EXPECT_EQ(self->scanned, scanned_on(self->node));
 	while (nr_saved--)
 		cdm_write_string(saved[nr_saved].path, saved[nr_saved].value);
 	cdm_group_remove();
@@ -305,85 +323,120 @@ TEST_F_TIMEOUT(background, numa_balancing, TIMEOUT)
 	balance(_metadata, self, "1");
 }
 
-/* Is there a tier with the node?  -1: no tiers at all */
-static int in_a_tier(int node)
+/* The number of the tier that has the node; -1: none, or no tiers at all */
+static int tier_of(int node)
 {
 	DIR *dir = opendir(TIERS);
 	struct dirent *ent;
-	int found = -1;
+	int tier = -1, nr;
 
 	while (dir && (ent = readdir(dir))) {
-		char path[400], list[256], *p = list;
+		char path[400], list[256];
 		FILE *f;
 
+		if (sscanf(ent->d_name, "memory_tier%d", &nr) != 1)
+			continue;
 		snprintf(path, sizeof(path), TIERS "/%.250s/nodelist", ent->d_name);
-		f = strncmp(ent->d_name, "memory_tier", 11) ? NULL : fopen(path, "r");
+		f = fopen(path, "r");
 		if (!f)
 			continue;
-		if (!fgets(list, sizeof(list), f))
-			list[0] = 0;
+		if (fgets(list, sizeof(list), f) && cdm_parse_nodes(list) & 1UL << node)
+			tier = nr;
 		fclose(f);
-		if (found < 0)
-			found = 0;
-		while (*p >= '0' && *p <= '9') {
-			long first = strtol(p, &p, 10), last = first;
-
-			if (*p == '-')
-				last = strtol(p + 1, &p, 10);
-			if (first <= node && node <= last)
-				found = 1;
-			p += *p == ',';
-		}
 	}
 	if (dir)
 		closedir(dir);
-	return found;
+	return tier;
+}
+
+/* The first node of a tier below @node's, which its pages are demoted to; -1: none */
+static int lower_node(int node)
+{
+	unsigned long mask = cdm_ordinary_nodes();
+	int nid, tier = tier_of(node);
+
+	for (nid = 0; nid < CDM_MAX_NODES; nid++)
+		if (mask & 1UL << nid && tier_of(nid) > tier)
+			return nid;
+	return -1;
 }
 
 TEST_F(background, no_memory_tier)
 {
-	ASSERT_EQ(1, in_a_tier(self->ordinary));
-	EXPECT_EQ(self->control, in_a_tier(self->node));
+	ASSERT_LE(0, tier_of(self->ordinary));
+	EXPECT_EQ(self->control, tier_of(self->node) >= 0);
 }
 
-/* Reclaim with demotion on, and a balancer that promotes. */
-TEST_F_TIMEOUT(background, demotion_and_promotion, TIMEOUT)
+/* Pages that reclaim has demoted from the node. */
+static long demoted_from(int node)
 {
 	static const char * const counters[] = {
 		"pgdemote_kswapd", "pgdemote_direct", "pgdemote_khugepaged",
 		"pgdemote_proactive",
 	};
-	long demoted = 0, stolen, i;
-	struct cdm_usage before, after;
-	char what[512], *map;
+	long sum = 0;
+	size_t i;
 
-	if (self->control)
-		SKIP(return, "two nodes of one tier, see no_memory_tier");
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		sum += cdm_node_value(node, "vmstat", counters[i]);
+	return sum;
+}
+
+/*
+ * Reclaim with demotion on, of ordinary memory and of the node's.  An ordinary
+ * node of a lower tier gets what is demoted, the device neither gives nor takes.
+ */
+TEST_F_TIMEOUT(background, demotion, TIMEOUT)
+{
+	long from_here, from_there, stolen, used;
+	int lower = lower_node(self->ordinary);
+	char *here, *there;
+
+	if (lower < 0)
+		SKIP(return, "no ordinary node in a lower tier: HMAT has to say that one is slower");
 	if (set(DEMOTION, "true"))
 		SKIP(return, "no demotion");
 	if (cdm_group_make("+memory") || access(CDM_GROUP "/memory.reclaim", W_OK))
 		SKIP(return, "no memory cgroups");
-	if (cdm_swap_on(32 * MB))
+	if (cdm_swap_on(64 * MB))
 		SKIP(return, "no swap to be had");
 	ASSERT_EQ(0, cdm_write_string(CDM_GROUP "/cgroup.procs", "0"));
-	map = cdm_map(16 * MB);
-	ASSERT_NE(NULL, map);
-	cdm_write_pattern(map, 16 * MB, 79);
-	ASSERT_EQ(0, cdm_usage_read(self->node, &before));
-	for (i = 0; i < (long)ARRAY_SIZE(counters); i++)
-		demoted -= cdm_vmstat(counters[i]);
-	stolen = cdm_vmstat("pgsteal_proactive");
+	here = two_halves(self->ordinary, self->ordinary, 16 * MB, 79);
+	there = two_halves(self->node, self->node, 16 * MB, 82);
+	ASSERT_NE(NULL, here);
+	ASSERT_NE(NULL, there);
+	from_here = demoted_from(self->ordinary);
+	from_there = demoted_from(self->node);
+	stolen = cdm_node_value(self->node, "vmstat", "pgsteal_proactive");
+	cdm_drain();
+	used = cdm_used_pages(self->node);
 	cdm_write_string(CDM_GROUP "/memory.reclaim", "12M");
-	/* The control: it was reclaimed, to swap */
-	EXPECT_LT((long)(4 * MB / 4096), cdm_vmstat("pgsteal_proactive") - stolen);
-	for (i = 0; i < (long)ARRAY_SIZE(counters); i++)
-		demoted += cdm_vmstat(counters[i]);
-	EXPECT_EQ(0, demoted);
-	ASSERT_EQ(0, cdm_usage_read(self->node, &after));
-	EXPECT_FALSE(cdm_usage_differs(&before, &after, what, sizeof(what)))
-		TH_LOG("node %d:%s", self->node, what);
-	EXPECT_TRUE(cdm_check_pattern(map, 16 * MB, 79));
-	/* With the ordinary balancer too: it shows that somebody looks */
+
+	EXPECT_LT(PAGES / 2, demoted_from(self->ordinary) - from_here)
+		TH_LOG("nothing is demoted");
+	EXPECT_LT(0, (long)cdm_pages_on(here, 16 * MB, lower));
+	EXPECT_EQ(0, (long)cdm_pages_on(here, 16 * MB, self->node));
+	if (self->control) {
+		EXPECT_LT(0, demoted_from(self->node) - from_there);
+		EXPECT_LT(0, (long)cdm_pages_on(there, 16 * MB, lower));
+		return;
+	}
+	EXPECT_EQ(0, demoted_from(self->node) - from_there);
+	EXPECT_EQ(0, (long)cdm_pages_on(there, 16 * MB, lower));
+	EXPECT_EQ(0, (long)cdm_pages_on(there, 16 * MB, self->ordinary));
+	EXPECT_GE(used, cdm_used_pages(self->node));
+	/* To swap */
+	EXPECT_LT(0, cdm_node_value(self->node, "vmstat", "pgsteal_proactive") - stolen)
+		TH_LOG("nothing of the node was reclaimed");
+	EXPECT_TRUE(cdm_check_pattern(here, 16 * MB, 79));
+	EXPECT_TRUE(cdm_check_pattern(there, 16 * MB, 82));
+}
+
+/* A balancer that promotes.  The ordinary one runs too and shows that somebody looks. */
+TEST_F_TIMEOUT(background, promotion, TIMEOUT)
+{
+	if (set(DEMOTION, "true"))
+		SKIP(return, "no demotion");
 	balance(_metadata, self, "3");
 }
 
@@ -395,8 +448,6 @@ TEST_F_TIMEOUT(background, compaction, TIMEOUT)
 	long scanned = cdm_vmstat("compact_migrate_scanned");
 	size_t i;
 
-	if (self->control)
-		SKIP(return, "pages stay in their zone whatever it is");
 	ASSERT_NE(NULL, there);
 	ASSERT_NE(NULL, here);
 	/* Holes to be filled */
@@ -409,7 +460,70 @@ TEST_F_TIMEOUT(background, compaction, TIMEOUT)
 	EXPECT_LT(PAGES, cdm_vmstat("compact_migrate_scanned") - scanned);
 	EXPECT_EQ(2 * PAGES, (long)cdm_pages_on(there, 4 * LEN, self->node));
 	EXPECT_EQ(2 * PAGES, (long)cdm_pages_on(here, 4 * LEN, self->ordinary));
-	EXPECT_EQ(0, cdm_wait_used(self->node, self->used + 2 * PAGES));
+	if (!self->control)
+		EXPECT_EQ(0, cdm_wait_used(self->node, self->used + 2 * PAGES));
+}
+
+/* Every other page of the range, as pagemap has it: where in memory they are. */
+static bool frames_of(const char *map, size_t len, uint64_t *frames)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	size_t size = len / 4096 * sizeof(*frames);
+	bool read;
+
+	if (fd < 0)
+		return false;
+	read = pread(fd, frames, size, (uintptr_t)map / 4096 * sizeof(*frames)) == (ssize_t)size;
+	close(fd);
+	return read;
+}
+
+static size_t frames_changed(const char *map, size_t len, const uint64_t *before)
+{
+	static uint64_t now[HOLES / 4096];
+	size_t i, changed = 0;
+
+	if (!frames_of(map, len, now))
+		return 0;
+	for (i = 0; i < len / 4096; i++)
+		changed += before[i] << 9 != now[i] << 9;
+	return changed;
+}
+
+/*
+ * kcompactd looks after a node on the node's own account.  The memory of a
+ * device is full of holes and stays so; ordinary memory does not.
+ */
+TEST_F_TIMEOUT(background, kcompactd, TIMEOUT)
+{
+	static uint64_t was_there[HOLES / 4096], was_here[HOLES / 4096];
+	char *there = cdm_map(HOLES), *here = cdm_map(HOLES), name[32];
+	time_t end = seconds() + PATIENCE;
+	size_t i;
+
+	snprintf(name, sizeof(name), "kcompactd%d", self->node);
+	EXPECT_EQ(self->control, cdm_thread_switches(name) >= 0);
+	ASSERT_NE(NULL, there);
+	ASSERT_NE(NULL, here);
+	ASSERT_EQ(0, cdm_bind(there, HOLES, MPOL_BIND, self->mask, 0));
+	ASSERT_EQ(0, cdm_bind(here, HOLES, MPOL_BIND, 1UL << self->ordinary, 0));
+	cdm_write_pattern(there, HOLES, 83);
+	cdm_write_pattern(here, HOLES, 84);
+	for (i = 0; i < HOLES; i += 2 * 4096) {
+		madvise(there + i, 4096, MADV_DONTNEED);
+		madvise(here + i, 4096, MADV_DONTNEED);
+	}
+	ASSERT_TRUE(frames_of(there, HOLES, was_there));
+	ASSERT_TRUE(frames_of(here, HOLES, was_here));
+	if (set(PROACTIVE, "100"))
+		SKIP(return, "no proactive compaction");
+	while ((!frames_changed(here, HOLES, was_here) ||
+		(self->control && !frames_changed(there, HOLES, was_there))) && seconds() < end)
+		usleep(100000);
+	/* Time for one more round */
+	usleep(1000000);
+	EXPECT_LT(0, frames_changed(here, HOLES, was_here)) TH_LOG("nothing is compacted");
+	EXPECT_EQ(self->control, frames_changed(there, HOLES, was_there) > 0);
 }
 
 TEST_HARNESS_MAIN

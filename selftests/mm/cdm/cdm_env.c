@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What a test needs around it: swap, a group of its own, system-wide figures. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/wait.h>
 
 #include "cdm_env.h"
 #include "cdm_util.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
 
 static char swap_file[256];
 
@@ -52,6 +58,22 @@ void cdm_swap_off(void)
 	swapoff(swap_file);
 	unlink(swap_file);
 	swap_file[0] = 0;
+}
+
+bool cdm_swap_out(char *map, size_t len)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		madvise(map, len, MADV_PAGEOUT);
+		cdm_write_string(CDM_GROUP "/memory.reclaim", "2M");
+		if (!cdm_pages_on(map, len, cdm_node()) &&
+		    !cdm_pages_on(map, len, cdm_ordinary_node()) &&
+		    cdm_meminfo("SwapCached") <= CDM_SWAP_CACHED * 4)
+			return true;
+		usleep(10000);
+	}
+	return false;
 }
 
 int cdm_group_make(const char *controllers)
@@ -160,4 +182,68 @@ void cdm_ksm_scan(int times)
 void cdm_ksm_off(void)
 {
 	cdm_write_string(CDM_KSM "run", "2");
+}
+
+long cdm_thread_switches(const char *name)
+{
+	DIR *proc = opendir("/proc");
+	char path[64], comm[32];
+	struct dirent *ent;
+	long switches = -1;
+	FILE *f;
+
+	while (proc && switches < 0 && (ent = readdir(proc))) {
+		int pid = atoi(ent->d_name);
+
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		f = pid > 0 ? fopen(path, "r") : NULL;
+		if (!f)
+			continue;
+		if (!fgets(comm, sizeof(comm), f))
+			comm[0] = 0;
+		fclose(f);
+		comm[strcspn(comm, "\n")] = 0;
+		if (strcmp(comm, name))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/status", pid);
+		switches = keyed_value(path, "voluntary_ctxt_switches", ':');
+	}
+	if (proc)
+		closedir(proc);
+	return switches;
+}
+
+int cdm_online_kernel(int node)
+{
+	char path[320], zones[64];
+	struct dirent *ent;
+	int ret = 0;
+	FILE *f;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	while (!ret && (ent = readdir(dir))) {
+		if (strncmp(ent->d_name, "memory", 6) ||
+		    ent->d_name[6] < '0' || ent->d_name[6] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/sys/devices/system/memory/%.32s/valid_zones",
+			 ent->d_name);
+		f = fopen(path, "r");
+		if (!f || !fgets(zones, sizeof(zones), f))
+			zones[0] = 0;
+		if (f)
+			fclose(f);
+		if (strncmp(zones, "Movable", 7))
+			continue;
+		snprintf(path, sizeof(path), "/sys/devices/system/memory/%.32s/state",
+			 ent->d_name);
+		ret = cdm_write_string(path, "offline");
+		if (!ret)
+			ret = cdm_write_string(path, "online_kernel");
+	}
+	closedir(dir);
+	return ret;
 }

@@ -3,6 +3,7 @@
 #ifndef CDM_ENV_H
 #define CDM_ENV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define CDM_CGROUP	"/sys/fs/cgroup/"
@@ -12,6 +13,13 @@
 /* A swap file of @size bytes on the scratch disk.  0 or a negative errno. */
 int cdm_swap_on(size_t size);
 void cdm_swap_off(void);
+
+/*
+ * Out of memory, and out of the swap cache too but for some pages: who calls is
+ * in CDM_GROUP, which has memory.reclaim.
+ */
+#define CDM_SWAP_CACHED	16
+bool cdm_swap_out(char *map, size_t len);
 
 /* CDM_GROUP with @controllers ("+memory +cpuset").  0 or a negative errno. */
 int cdm_group_make(const char *controllers);
@@ -29,6 +37,15 @@ long cdm_group_value(const char *group, const char *file, const char *key);
 
 /* A value of /proc/meminfo in kB; -1: no such name. */
 long cdm_meminfo(const char *name);
+
+/* How often a thread of the kernel ("kswapd1") has gone to sleep; -1: there is none. */
+long cdm_thread_switches(const char *name);
+
+/*
+ * For a control that needs a node that takes unmovable pages too: bring its
+ * memory blocks online again in the kernel zone.  0 or a negative errno.
+ */
+int cdm_online_kernel(int node);
 
 /* hugetlb pages of 2 MB: a value of a node's pool, and its new size.  Or -errno. */
 long cdm_pool(int node, const char *attr);

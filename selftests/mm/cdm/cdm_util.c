@@ -51,20 +51,11 @@ int cdm_write_string(const char *path, const char *value)
 	return ret;
 }
 
-/* The list of @attr ("0,2-3") as a mask. */
-static unsigned long node_mask(const char *attr)
+unsigned long cdm_parse_nodes(const char *list)
 {
-	char path[128], text[256] = "", *p = text;
 	unsigned long mask = 0;
-	FILE *file;
+	char *p = (char *)list;
 
-	snprintf(path, sizeof(path), NODES "/%s", attr);
-	file = fopen(path, "r");
-	if (!file)
-		return 0;
-	if (!fgets(text, sizeof(text), file))
-		text[0] = 0;
-	fclose(file);
 	while (*p >= '0' && *p <= '9') {
 		unsigned long first = strtoul(p, &p, 10), last = first;
 
@@ -76,6 +67,22 @@ static unsigned long node_mask(const char *attr)
 			p++;
 	}
 	return mask;
+}
+
+/* The list of @attr as a mask. */
+static unsigned long node_mask(const char *attr)
+{
+	char path[128], text[256] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), NODES "/%s", attr);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = 0;
+	fclose(file);
+	return cdm_parse_nodes(text);
 }
 
 unsigned long cdm_nodes(void)
@@ -275,8 +282,8 @@ int cdm_usage_read(int node, struct cdm_usage *usage)
 	while (usage->nr_stats < CDM_MAX_STATS && fgets(line, sizeof(line), f)) {
 		int i = usage->nr_stats;
 
-		/* nr_free_* moves with the per-CPU lists; @used has it. */
-		if (strncmp(line, "nr_", 3) || !strncmp(line, "nr_free", 7) ||
+		/* nr_free_* moves with the per-CPU lists; @used and @allocated have it. */
+		if (!strncmp(line, "numa_", 5) || !strncmp(line, "nr_free", 7) ||
 		    !strncmp(line, "nr_tlb", 6))
 			continue;
 		if (sscanf(line, "%31s %ld", usage->names[i], &usage->stats[i]) == 2)
@@ -320,7 +327,7 @@ int cdm_page_node(const void *addr)
 static void *pages[BATCH];
 static int status[BATCH];
 
-size_t cdm_pages_on(const void *addr, size_t len, int node)
+size_t cdm_pages_of(pid_t pid, const void *addr, size_t len, int node)
 {
 	size_t total = len / 4096, done, count = 0, i;
 
@@ -329,12 +336,17 @@ size_t cdm_pages_on(const void *addr, size_t len, int node)
 
 		for (i = 0; i < n; i++)
 			pages[i] = (char *)addr + (done + i) * 4096;
-		if (move_pages(0, n, pages, NULL, status, 0))
+		if (move_pages(pid, n, pages, NULL, status, 0))
 			return 0;
 		for (i = 0; i < n; i++)
 			count += status[i] == node;
 	}
 	return count;
+}
+
+size_t cdm_pages_on(const void *addr, size_t len, int node)
+{
+	return cdm_pages_of(0, addr, len, node);
 }
 
 /* The line of numa_maps of the mapping that starts at or last before addr. */

@@ -33,6 +33,8 @@ int cdm_ordinary_node(void);
 unsigned long cdm_nodes(void);
 unsigned long cdm_ordinary_nodes(void);
 
+/* A list of nodes ("0,2-3") as a mask. */
+unsigned long cdm_parse_nodes(const char *list);
 /* Whether @node is in the list of @attr in /sys/devices/system/node. */
 bool cdm_node_in(const char *attr, int node);
 /* A value of meminfo (in kB), vmstat or numastat of a node; -1: no such name. */
@@ -49,11 +51,11 @@ void cdm_drain(void);
 /* Wait until @pages are in use: 0, or the number in use after two seconds. */
 long cdm_wait_used(int node, long pages);
 
-/* Everything that moves when a page of the node is taken. */
+/* Everything that moves when a page of the node is taken, or looked at by reclaim. */
 struct cdm_usage {
 	long used;	/* pages in use now */
 	long allocated;	/* pages ever allocated (numa_hit + numa_miss) */
-	long stats[CDM_MAX_STATS];	/* nr_* of vmstat, in the order of the file */
+	long stats[CDM_MAX_STATS];	/* vmstat of the node, reclaim too, in its order */
 	char names[CDM_MAX_STATS][32];
 	int nr_stats;
 };
@@ -67,6 +69,8 @@ bool cdm_usage_differs(const struct cdm_usage *a, const struct cdm_usage *b,
 int cdm_page_node(const void *addr);
 /* Pages of [addr, addr + len) present on @node. */
 size_t cdm_pages_on(const void *addr, size_t len, int node);
+/* The same of another process. */
+size_t cdm_pages_of(pid_t pid, const void *addr, size_t len, int node);
 /* Pages of the mapping that holds @addr on @node, as numa_maps tells; -1: none. */
 long cdm_numa_maps_pages(const void *addr, int node);
 /* The policy that numa_maps shows for the mapping that holds @addr. */

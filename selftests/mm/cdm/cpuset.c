@@ -363,44 +363,104 @@ TEST_F_TIMEOUT(cpuset, node_goes_away, 120)
 	EXPECT_EQ(0, worker_stop(&w));
 }
 
-/*
- * Threads of the kernel have no policy and get nothing there.  That they are
- * allowed the node they need: they fault in pages of processes, under the
- * policy of the range, when a device asks for them.
- */
-TEST_F_TIMEOUT(cpuset, nobody_else_has_it, 120)
+/* Pages of the process on @node, as numa_maps tells; -1: it has no memory. */
+static long pages_of(pid_t pid, int node)
+{
+	char path[64], word[32], *line = NULL, *at;
+	long pages = -1;
+	size_t cap = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/numa_maps", pid);
+	snprintf(word, sizeof(word), " N%d=", node);
+	f = fopen(path, "r");
+	while (f && getline(&line, &cap, f) > 0) {
+		pages = pages < 0 ? 0 : pages;
+		at = strstr(line, word);
+		if (at)
+			pages += strtol(at + strlen(word), NULL, 10);
+	}
+	if (f)
+		fclose(f);
+	free(line);
+	return pages;
+}
+
+/* What was found of all tasks but the test's own */
+struct found {
+	int threads;		/* of the kernel */
+	int processes;
+	int denied;		/* may not have a page there */
+	pid_t there;		/* one that has */
+	long pages;		/* ... and all pages of such */
+};
+
+static int look_at_all(int node, int ordinary, struct found *found)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *ent;
-	char allowed[64], *line = NULL;
-	int tasks = 0;
-	size_t cap = 0;
 
-	ASSERT_NE(NULL, proc);
+	memset(found, 0, sizeof(*found));
+	if (!proc)
+		return -errno;
 	while ((ent = readdir(proc))) {
 		pid_t pid = atoi(ent->d_name);
-		char path[64], word[32];
-		FILE *f;
+		unsigned long mask;
+		char allowed[64];
+		long pages;
 
 		if (pid <= 0 || pid == getpid() || pid == getppid())
 			continue;
 		status_line(pid, "Mems_allowed_list", allowed, sizeof(allowed));
 		if (!allowed[0])
 			continue;
-		tasks++;
-		EXPECT_EQ(self->ordinary, atoi(allowed)) TH_LOG("%d: %s", pid, allowed);
-		snprintf(path, sizeof(path), "/proc/%d/numa_maps", pid);
-		snprintf(word, sizeof(word), " N%d=", self->node);
-		f = fopen(path, "r");
-		while (f && getline(&line, &cap, f) > 0)
-			EXPECT_EQ(NULL, strstr(line, word)) TH_LOG("%d: %s", pid, line);
-		if (f)
-			fclose(f);
+		mask = cdm_parse_nodes(allowed);
+		found->denied += !(mask & 1UL << node) || !(mask & 1UL << ordinary);
+		pages = pages_of(pid, node);
+		if (pages < 0)
+			found->threads++;
+		else
+			found->processes++;
+		if (pages > 0) {
+			found->there = pid;
+			found->pages += pages;
+		}
 	}
 	closedir(proc);
-	free(line);
-	EXPECT_LT(10, tasks);
+	return 0;
+}
+
+/*
+ * Everybody in the root of the hierarchy is allowed the node, threads of the
+ * kernel and init too: the former fault in pages of processes, under the policy
+ * of the range, when a device asks for them.  Nobody has anything there for it.
+ */
+TEST_F_TIMEOUT(cpuset, nobody_else_has_it, 120)
+{
+	struct found found;
+	struct worker w;
+
+	ASSERT_EQ(0, look_at_all(self->node, self->ordinary, &found));
+	EXPECT_LT(10, found.threads);
+	EXPECT_LE(1, found.processes);
+	EXPECT_EQ(0, found.denied);
+	EXPECT_EQ(0, found.pages) TH_LOG("%d has %ld", found.there, found.pages);
 	EXPECT_EQ(self->used, cdm_used_pages(self->node));
+
+	/* The control: one who asked for it is found, and one who is denied it */
+	ASSERT_EQ(0, group_write(self, "cpuset.mems", self->both));
+	ASSERT_EQ(0, worker_start(self, &w));
+	ASSERT_EQ('0', tell(&w, 'b'));
+	ASSERT_EQ('0', tell(&w, 't'));
+	ASSERT_EQ(0, look_at_all(self->node, self->ordinary, &found));
+	EXPECT_EQ(w.pid, found.there);
+	EXPECT_EQ((MAPS - 1) * PAGES, found.pages);
+	EXPECT_EQ(0, found.denied);
+	ASSERT_EQ(0, group_write(self, "cpuset.mems", self->without));
+	ASSERT_EQ(0, look_at_all(self->node, self->ordinary, &found));
+	EXPECT_EQ(0, found.pages);
+	EXPECT_EQ(1, found.denied);
+	EXPECT_EQ(0, worker_stop(&w));
 }
 
 /* Version 1 can spread page cache over all nodes of the set. */

@@ -16,7 +16,9 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/io_uring.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -25,6 +27,10 @@
 #include "kselftest_harness.h"
 #include "cdm_env.h"
 #include "cdm_util.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
 
 #define CYCLES		30
 #define LEN		(512 * 1024UL)
@@ -36,6 +42,8 @@
 struct shared {
 	atomic_int stop;
 	atomic_int broken;		/* number of the worker, from 1 */
+	bool swap;			/* there is some */
+	atomic_ulong swapped;		/* pages */
 	char what[80];
 	atomic_ulong rounds[16];
 	atomic_ulong on_node[16];
@@ -203,24 +211,30 @@ static void work_direct_io(struct worker *w)
 	munmap(map, LEN);
 }
 
-static void work_move(struct worker *w)
+static void move_to(struct worker *w, char *map, int node)
 {
 	static void *pages[PAGES];
 	static int nodes[PAGES], status[PAGES];
-	char *map = cdm_map(LEN);
 	size_t i;
+
+	for (i = 0; i < PAGES; i++) {
+		pages[i] = map + i * 4096;
+		nodes[i] = node;
+	}
+	/* cpusets learn of nodes that come and go a bit later: EACCES */
+	if (move_pages(0, PAGES, pages, nodes, status, MPOL_MF_MOVE) < 0 &&
+	    errno != EBUSY && errno != ENODEV && errno != EACCES)
+		broken(w, "move_pages");
+}
+
+static void work_move(struct worker *w)
+{
+	char *map = cdm_map(LEN);
 	int way;
 
 	cdm_write_pattern(map, LEN, w->round);
 	for (way = 0; way < 2; way++) {
-		for (i = 0; i < PAGES; i++) {
-			pages[i] = map + i * 4096;
-			nodes[i] = way ? w->ordinary : w->node;
-		}
-		/* cpusets learn of nodes that come and go a bit later: EACCES */
-		if (move_pages(0, PAGES, pages, nodes, status, MPOL_MF_MOVE) < 0 &&
-		    errno != EBUSY && errno != ENODEV && errno != EACCES)
-			broken(w, "move_pages");
+		move_to(w, map, way ? w->ordinary : w->node);
 		if (!way)
 			count(w, map, LEN);
 		check(w, map, LEN, w->round, "moved");
@@ -288,6 +302,88 @@ static void work_hugetlb(struct worker *w)
 	munmap(map, 2 * MB);
 }
 
+/* Pages that are in the swap area, and in the swap cache, while the node is emptied */
+static void work_swap(struct worker *w)
+{
+	char *map = bound(w, LEN, false);
+
+	cdm_write_pattern(map, LEN, w->round);
+	count(w, map, LEN);
+	if (w->shared->swap) {
+		madvise(map, LEN, MADV_PAGEOUT);
+		usleep(rand_r(&w->seed) % 3000);
+		w->shared->swapped += LEN / 4096 - cdm_pages_on(map, LEN, w->node) -
+			cdm_pages_on(map, LEN, w->ordinary);
+		/* Half of it comes back to be written to */
+		cdm_write_pattern(map, LEN / 2, w->round);
+	}
+	check(w, map, LEN, w->round, "swapped");
+	munmap(map, LEN);
+}
+
+/* Page cache that was moved to the node by those who map it, clean and dirty */
+static void work_file(struct worker *w)
+{
+	static int fd = -1;
+	char *map;
+
+	if (fd < 0) {
+		char path[256];
+
+		if (!cdm_scratch())
+			return work_shmem(w);
+		snprintf(path, sizeof(path), "%.200s/stress-XXXXXX", cdm_scratch());
+		fd = mkstemp(path);
+		if (fd < 0 || ftruncate(fd, LEN))
+			broken(w, "open");
+		unlink(path);
+	}
+	map = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		broken(w, "mmap of a file");
+	cdm_write_pattern(map, LEN, w->round);
+	move_to(w, map, w->node);
+	count(w, map, LEN);
+	check(w, map, LEN, w->round, "file");
+	if (w->round & 1 && msync(map, LEN, MS_SYNC))
+		broken(w, "msync");
+	cdm_write_pattern(map, LEN / 2, ~w->round);
+	munmap(map, LEN);
+	/* Of the disk, or of what is still dirty */
+	if (w->round & 2)
+		posix_fadvise(fd, 0, LEN, POSIX_FADV_DONTNEED);
+	map = mmap(NULL, LEN, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		broken(w, "mmap of a file");
+	check(w, map, LEN / 2, ~w->round, "file again");
+	munmap(map, LEN);
+}
+
+/* A buffer of io_uring: pinned for long, which the memory of the device is not */
+static void work_ring(struct worker *w)
+{
+	struct io_uring_params params = {};
+	char *map = bound(w, LEN, false);
+	struct iovec iov = { map, LEN };
+	int fd;
+
+	cdm_write_pattern(map, LEN, w->round);
+	count(w, map, LEN);
+	fd = syscall(__NR_io_uring_setup, 1, &params);
+	if (fd < 0) {
+		munmap(map, LEN);
+		return work_pin(w);
+	}
+	if (syscall(__NR_io_uring_register, fd, IORING_REGISTER_BUFFERS, &iov, 1))
+		broken(w, "registering a buffer");
+	if (cdm_pages_on(map, LEN, w->node))
+		broken(w, "a registered buffer on the node");
+	usleep(rand_r(&w->seed) % 5000);
+	check(w, map, LEN, w->round, "registered");
+	close(fd);
+	munmap(map, LEN);
+}
+
 /* Memory that stays, and is written to all the time */
 static void work_keep(struct worker *w)
 {
@@ -313,7 +409,7 @@ static void work_keep(struct worker *w)
 
 static void (*const works[])(struct worker *) = {
 	work_fork, work_mremap, work_mlock, work_pin, work_move, work_shmem, work_thp, work_keep,
-	work_direct_io, work_hugetlb,
+	work_direct_io, work_hugetlb, work_swap, work_file, work_ring,
 };
 
 #define WORKERS	((int)ARRAY_SIZE(works))
@@ -346,6 +442,8 @@ FIXTURE_SETUP(stress)
 	self->shared = mmap(NULL, sizeof(*self->shared), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->shared);
+	/* Without a disk: a worker that has an easy life */
+	self->shared->swap = !cdm_swap_on(64 * MB);
 	ASSERT_EQ(0, cdm_attr_write(self->node, "state", "online"));
 	ASSERT_EQ(0, cdm_attr_write(self->node, "drain_timeout_ms", DEADLINE_MS));
 }
@@ -360,6 +458,7 @@ FIXTURE_TEARDOWN(stress)
 			waitpid(self->pids[i], NULL, 0);
 		}
 	cdm_attr_write(self->node, "state", "online");
+	cdm_swap_off();
 }
 
 TEST_F_TIMEOUT(stress, cycles, 7200)
@@ -419,6 +518,8 @@ TEST_F_TIMEOUT(stress, cycles, 7200)
 	EXPECT_EQ(0, self->shared->broken) TH_LOG("worker %d: %s", self->shared->broken - 1,
 						  self->shared->what);
 	EXPECT_LT(0, moved);
+	if (self->shared->swap)
+		EXPECT_LT(0, self->shared->swapped) TH_LOG("nothing was swapped out");
 	TH_LOG("%d cycles (%d offline), %lu pages moved in %lu ms, %lu rounds, %lu pages seen",
 	       cycle, offlines, moved, us / 1000, rounds, used);
 

@@ -9,7 +9,6 @@
  * The control (CDM_CONTROL=1, the same memory being an ordinary node) has to
  * see every one of these kinds on the node, or the tests would prove nothing.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,46 +25,9 @@
 #define ROOM		(128 * MB)
 #define TIMEOUT		120
 #define CONTROL_ROUNDS	4
+#define SWAP_ROUNDS	12
+#define DEMOTION	"/sys/kernel/mm/numa/demotion_enabled"
 #define HUGETLB		"/proc/sys/vm/nr_hugepages"
-
-/*
- * The control needs a node that takes unmovable pages too: bring its memory
- * blocks online again in the kernel zone.  0 or a negative errno.
- */
-static int control_online_kernel(int node)
-{
-	char path[320], zones[64];
-	struct dirent *ent;
-	int ret = 0;
-	FILE *f;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
-	dir = opendir(path);
-	if (!dir)
-		return -errno;
-	while (!ret && (ent = readdir(dir))) {
-		if (strncmp(ent->d_name, "memory", 6) ||
-		    ent->d_name[6] < '0' || ent->d_name[6] > '9')
-			continue;
-		snprintf(path, sizeof(path), "/sys/devices/system/memory/%.32s/valid_zones",
-			 ent->d_name);
-		f = fopen(path, "r");
-		if (!f || !fgets(zones, sizeof(zones), f))
-			zones[0] = 0;
-		if (f)
-			fclose(f);
-		if (strncmp(zones, "Movable", 7))
-			continue;
-		snprintf(path, sizeof(path), "/sys/devices/system/memory/%.32s/state",
-			 ent->d_name);
-		ret = cdm_write_string(path, "offline");
-		if (!ret)
-			ret = cdm_write_string(path, "online_kernel");
-	}
-	closedir(dir);
-	return ret;
-}
 
 FIXTURE(isolation)
 {
@@ -88,7 +50,7 @@ FIXTURE_SETUP(isolation)
 		TH_LOG("the control needs a memory node without processors");
 	ASSERT_FALSE(cdm_node_in("has_coherent_memory", self->node))
 		TH_LOG("the control needs ordinary memory: boot with ccad.memory=ordinary");
-	ASSERT_EQ(0, control_online_kernel(self->node));
+	ASSERT_EQ(0, cdm_online_kernel(self->node));
 }
 
 FIXTURE_TEARDOWN(isolation)
@@ -98,6 +60,7 @@ FIXTURE_TEARDOWN(isolation)
 	if (self->kind->cleanup)
 		self->kind->cleanup();
 	pressure_release();
+	cdm_swap_off();
 }
 
 /* Has a part of @len come to the node? */
@@ -201,6 +164,82 @@ TEST_F_TIMEOUT(isolation, pipes, TIMEOUT)
 TEST_F_TIMEOUT(isolation, sockets, TIMEOUT)
 {
 	check(_metadata, self, &pressure_sockets, 48 * MB);
+}
+
+/* A value of the zone in /proc/zoneinfo, in pages: the sum of the node's zones. */
+static long zone_pages(int node, const char *name)
+{
+	long sum = -1, value;
+	char line[256], key[32];
+	bool in = false;
+	int nid;
+	FILE *f;
+
+	f = fopen("/proc/zoneinfo", "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "Node %d, zone", &nid) == 1)
+			in = nid == node;
+		if (in && sscanf(line, " %31s %ld", key, &value) == 2 && !strcmp(key, name))
+			sum = value + (sum > 0 ? sum : 0);
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+/*
+ * Who finds no ordinary memory wakes the kswapd of all nodes that might have
+ * some, and that looks for what can go.  The node is nearly full, so that
+ * it would have something to do.
+ */
+TEST_F_TIMEOUT(isolation, kswapd, TIMEOUT)
+{
+	const struct pressure_kind *kind = &pressure_anonymous;
+	struct cdm_usage before, after;
+	long reclaimed, switches, scanned, high;
+	char name[32], what[512], *map;
+	size_t len;
+	int i;
+
+	self->kind = kind;
+	/* A kswapd that had no luck is not woken any more: forget that. */
+	cdm_write_string(DEMOTION, "1");
+	cdm_write_string(DEMOTION, "0");
+	/* Without, there is nothing about anonymous pages to look for */
+	if (cdm_swap_on(64 * MB))
+		SKIP(return, "no swap to be had");
+	high = zone_pages(self->node, "high");
+	ASSERT_LT(0, high);
+	len = ((size_t)cdm_node_value(self->node, "meminfo", "MemFree") << 10) -
+		high * 4096 - 8 * MB;
+	map = cdm_map_thp(len);
+	ASSERT_NE(NULL, map);
+	ASSERT_EQ(0, cdm_bind(map, len, MPOL_BIND, 1UL << self->node, 0));
+	cdm_write_pattern(map, len, 2);
+	ASSERT_EQ(0, pressure_build(ROOM));
+
+	snprintf(name, sizeof(name), "kswapd%d", self->node);
+	switches = cdm_thread_switches(name);
+	ASSERT_LE(0, switches) TH_LOG("no %s", name);
+	ASSERT_EQ(0, cdm_usage_read(self->node, &before));
+	scanned = cdm_node_value(self->node, "vmstat", "pgscan_kswapd");
+	reclaimed = pressure_reclaimed();
+	ASSERT_LT(0, kind->fill(64 * MB));
+	if (self->control) {
+		for (i = 0; i < SWAP_ROUNDS; i++) {
+			if (cdm_node_value(self->node, "vmstat", "pgscan_kswapd") > scanned)
+				break;
+			ASSERT_LT(0, kind->fill(8 * MB));
+		}
+		EXPECT_GT(SWAP_ROUNDS, i) TH_LOG("%s of an ordinary node does not scan", name);
+		return;
+	}
+	reclaimed = pressure_reclaimed() - reclaimed;
+	ASSERT_EQ(0, cdm_usage_read(self->node, &after));
+	EXPECT_EQ(switches, cdm_thread_switches(name));
+	EXPECT_FALSE(cdm_usage_differs(&before, &after, what, sizeof(what)))
+		TH_LOG("node %d:%s", self->node, what);
+	EXPECT_LT((long)(16 * MB / 4096), reclaimed) TH_LOG("no pressure");
 }
 
 /* The pool of nr_hugepages is spread over all nodes with memory. */

@@ -19,10 +19,6 @@
 #include "cdm_env.h"
 #include "cdm_util.h"
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT	21
-#endif
-
 #define LEN	(1 * MB)
 #define PAGES	((long)(LEN / 4096))
 #define HUGE	(2 * MB)
@@ -264,25 +260,6 @@ TEST_F_TIMEOUT(moves, merged, 120)
 	}
 }
 
-/* Out, and out of the swap cache too but for some pages. */
-#define CACHED	16
-
-static bool swap_out(char *map, size_t len)
-{
-	int i;
-
-	for (i = 0; i < 200; i++) {
-		madvise(map, len, MADV_PAGEOUT);
-		cdm_write_string(CDM_GROUP "/memory.reclaim", "2M");
-		if (!cdm_pages_on(map, len, cdm_node()) &&
-		    !cdm_pages_on(map, len, cdm_ordinary_node()) &&
-		    cdm_meminfo("SwapCached") <= CACHED * 4)
-			return true;
-		usleep(10000);
-	}
-	return false;
-}
-
 /* What is not there does not move.  It comes where a policy says, if one does. */
 TEST_F_TIMEOUT(moves, swapped_out, 120)
 {
@@ -300,12 +277,12 @@ TEST_F_TIMEOUT(moves, swapped_out, 120)
 	for (way = 0; way < 2; way++) {
 		int node = way ? self->ordinary : self->node;
 
-		ASSERT_TRUE(swap_out(self->map, LEN));
+		ASSERT_TRUE(cdm_swap_out(self->map, LEN));
 		ASSERT_LE(0, move(self, variant->call, 4096, node));
 		if (tells(variant->call))
 			EXPECT_EQ(PAGES, count_status(self, 4096, -ENOENT));
 		EXPECT_TRUE(cdm_check_pattern(self->map, LEN, 64));
-		EXPECT_LE(PAGES - CACHED,
+		EXPECT_LE(PAGES - CDM_SWAP_CACHED,
 			  (long)cdm_pages_on(self->map, LEN, binds ? node : self->ordinary));
 	}
 }

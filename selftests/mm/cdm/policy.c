@@ -24,6 +24,7 @@
 #define MPOL_WEIGHTED_INTERLEAVE	6
 #endif
 
+#define SHMEM_HUGE	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 #define LEN	(8 * MB)
 #define PAGES	((long)(LEN / 4096))
 
@@ -241,6 +242,51 @@ TEST_F(bound, shared_memory)
 	ASSERT_EQ(0, munmap(map, LEN));
 	close(fd);
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->used));
+}
+
+/* Huge pages of a file go where the file's policy says, not where the task's does. */
+TEST_F(bound, shared_huge_pages)
+{
+	unsigned long len = 2 * MB;
+	char old[32] = "never";
+	long huge;
+	FILE *f;
+	int way;
+
+	f = fopen(SHMEM_HUGE, "r");
+	if (!f)
+		SKIP(return, "no huge pages of shared memory");
+	/* "always within_size advise [never] deny force" */
+	if (fscanf(f, "%*[^[][%31[^]]", old) != 1)
+		strcpy(old, "never");
+	fclose(f);
+	ASSERT_EQ(0, cdm_write_string(SHMEM_HUGE, "advise"));
+	for (way = 0; way < 2; way++) {
+		int fd = memfd_create("cdm", 0), node = way ? self->ordinary : self->node;
+		char *at = cdm_map(len), *map;
+
+		ASSERT_GE(fd, 0);
+		ASSERT_EQ(0, ftruncate(fd, len));
+		/* Aligned, in the place of something else */
+		map = mmap(at, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+		ASSERT_EQ(at, map);
+		ASSERT_EQ(0, madvise(map, len, MADV_HUGEPAGE));
+		huge = cdm_node_value(node, "vmstat", "nr_shmem_hugepages");
+		if (way) {
+			ASSERT_EQ(0, cdm_task_policy(MPOL_BIND, self->mask));
+		} else {
+			ASSERT_EQ(0, cdm_bind(map, len, MPOL_BIND, self->mask, 0));
+		}
+		cdm_write_pattern(map, len, 9);
+		ASSERT_EQ(0, cdm_task_policy(MPOL_DEFAULT, 0));
+		cdm_used_pages(node);
+		EXPECT_EQ(1, cdm_node_value(node, "vmstat", "nr_shmem_hugepages") - huge);
+		EXPECT_EQ(len / 4096, cdm_pages_on(map, len, node));
+		EXPECT_TRUE(cdm_check_pattern(map, len, 9));
+		munmap(map, len);
+		close(fd);
+	}
+	EXPECT_EQ(0, cdm_write_string(SHMEM_HUGE, old));
 }
 
 /* A task's policy is for its own memory, not for files that others read. */

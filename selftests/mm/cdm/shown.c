@@ -110,6 +110,41 @@ TEST_F(shown, generations)
 	EXPECT_LE(GROUPS + 1, groups);
 }
 
+/* Lines "Node N, zone ..." of @path that are about the node; -1: no such file */
+static int lines_of(const char *path, int node)
+{
+	char line[512];
+	int nid, nr = 0;
+	FILE *f;
+
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		nr += sscanf(line, "Node %d, zone", &nid) == 1 && nid == node;
+	fclose(f);
+	return nr;
+}
+
+/* All that show the free lists of nodes. */
+TEST_F(shown, free_lists)
+{
+	static const char * const files[] = {
+		"/proc/buddyinfo", "/proc/pagetypeinfo", "/proc/zoneinfo",
+		DEBUG "extfrag/unusable_index", DEBUG "extfrag/extfrag_index",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		int ordinary = lines_of(files[i], self->ordinary);
+
+		EXPECT_LT(0, ordinary) TH_LOG("%s", files[i]);
+		EXPECT_LT(0, lines_of(files[i], self->node)) TH_LOG("%s", files[i]);
+		/* The control: of a node without memory there is nothing */
+		EXPECT_EQ(0, lines_of(files[i], 63)) TH_LOG("%s", files[i]);
+	}
+}
+
 static unsigned long block_pages(void)
 {
 	unsigned long size = 0;

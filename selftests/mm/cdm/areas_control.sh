@@ -1,0 +1,5 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# The control of areas.
+
+exec "$(dirname "$(readlink -f "$0")")"/control.sh areas "$@"
