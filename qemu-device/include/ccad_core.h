@@ -125,10 +125,10 @@ typedef struct ccad_host_ops {
     void (*thread_enter)(void *opaque);
     void (*thread_leave)(void *opaque);
     /*
-     * A PASID comes into use by the first context enabled with it and goes
-     * out of use with the last one; called from the register write that does
-     * it, so with the big lock held.  bind returns false if the PASID cannot
-     * be used now.
+     * A context is enabled with a PASID, which may be in use by others
+     * already; it goes out of use with the last one.  Called from the register
+     * write that does it, so with the big lock held.  bind returns false if
+     * the PASID cannot be used now.
      */
     bool (*pasid_bind)(void *opaque, uint32_t pasid);
     void (*pasid_unbind)(void *opaque, uint32_t pasid);

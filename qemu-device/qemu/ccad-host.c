@@ -223,7 +223,7 @@ static bool ccad_host_pasid_bind(void *opaque, uint32_t pasid)
 
     assert(bql_locked());
     return pdev->is_master && pcie_ats_enabled(pdev) &&
-           ccad_host_bind(s, pasid);
+           (ccad_pasid_in_use(s, pasid) || ccad_host_bind(s, pasid));
 }
 
 static bool ccad_host_physical_allowed(void *opaque)

@@ -373,6 +373,73 @@ static void test_pasid_off(void)
     stop(&c);
 }
 
+/* PASID goes off and on again: a PASID comes back with the next context. */
+static void test_pasid_toggled(void)
+{
+    const uint64_t done = PAGES + PAGE(13) + 0xf00;
+    struct ccad_desc d = {
+        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(4), .len = 8,
+        .completion = VA + PAGE(13) + 0xf00 };
+    uint64_t invalidations;
+    Ccad c;
+
+    start(&c);
+    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
+    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
+    qtest_memwrite(c.qts, PAGES + PAGE(13), &d, sizeof(d));
+    enable_context_with(&c, 1, VA + PAGE(13), PASID);
+    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(1) + CCAD_DB_TAIL, 1);
+    g_assert_cmpuint(wait_for_record(&c, done).status, ==, CCAD_COMP_SUCCESS);
+    d.completion = 0;
+    g_assert_cmpuint(run(&c, d).status, ==, CCAD_COMP_SUCCESS);
+
+    /* And with it what the IOMMU says of it, once. */
+    invalidations = counter(&c, CCAD_STAT_INVALIDATIONS);
+    invalidate_page(&c, VA + PAGE(4));
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 1);
+    g_assert_cmpuint(run(&c, d).translations, ==, 1);
+    disable_context(&c, 1);
+    invalidate_page(&c, VA + PAGE(4));
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 2);
+    disable_context(&c, 0);
+    invalidate_page(&c, VA + PAGE(4));
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 2);
+    stop(&c);
+}
+
+/* What has to be on to enable a context, be its PASID in use or not. */
+static void test_enables(void)
+{
+    uint16_t command;
+    Ccad c;
+
+    start(&c);
+    command = qpci_config_readw(c.dev, PCI_COMMAND);
+    for (uint32_t pasid = PASID; pasid <= PASID2; pasid++) {
+        for (unsigned off = 0; off < 3; off++) {
+            qpci_config_writew(c.dev, PCI_COMMAND, off == 0 ?
+                               command & ~PCI_COMMAND_MASTER : command);
+            qtest_writew(c.qts, cfg(&c, 0x100 + PCI_ATS_CTRL),
+                         off == 1 ? 0 : PCI_ATS_CTRL_ENABLE);
+            if (off == 2) {
+                qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
+            }
+            try_context(&c, 1, RING, pasid);
+            g_assert_cmphex(context_state(&c, 1), ==, CCAD_CTX_ERROR |
+                            CCAD_CAUSE_CONFIG << CCAD_CTX_CAUSE_SHIFT);
+            disable_context(&c, 1);
+        }
+        qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL),
+                     PCI_PASID_CTRL_ENABLE);
+        enable_context_with(&c, 1, RING, pasid);
+        disable_context(&c, 1);
+    }
+    stop(&c);
+}
+
 static void test_stop(void)
 {
     Ccad c;
@@ -448,6 +515,8 @@ void ccad_add_iommu_tests(void)
     qtest_add_func("/ccad/iommu/interrupt", test_interrupt);
     qtest_add_func("/ccad/iommu/flr", test_flr);
     qtest_add_func("/ccad/iommu/pasid-off", test_pasid_off);
+    qtest_add_func("/ccad/iommu/pasid-toggled", test_pasid_toggled);
+    qtest_add_func("/ccad/iommu/enables", test_enables);
     qtest_add_func("/ccad/iommu/cut-short", test_cut_short);
     qtest_add_func("/ccad/iommu/stop", test_stop);
 }

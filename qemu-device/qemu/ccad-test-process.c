@@ -111,7 +111,7 @@ uint32_t context_state(Ccad *c, unsigned n)
     return qpci_io_readl(c->dev, c->regs, CCAD_DOORBELL(n) + CCAD_DB_STATUS);
 }
 
-void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
+void try_context(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
 {
     uint32_t block = CCAD_CTX(n);
 
@@ -122,6 +122,11 @@ void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
     qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_CTRL,
                    CCAD_CTX_CTRL_ENABLE);
     g_assert_cmphex(context_state(c, n), ==, CCAD_CTX_ENABLED);
+}
+
+void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
+{
+    try_context(c, n, ring, pasid);
 }
 
 void enable_context(Ccad *c, unsigned n, uint64_t ring)

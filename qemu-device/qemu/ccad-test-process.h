@@ -77,6 +77,8 @@ void enable_device(Ccad *c);
 uint32_t context_state(Ccad *c, unsigned n);
 void enable_context(Ccad *c, unsigned n, uint64_t ring);
 void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid);
+/* The same, and it may fail. */
+void try_context(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid);
 /* What PCI has of a machine that was started. */
 void find(Ccad *c);
 /* Everything that a machine loses when it is reset; the first part of it. */
