@@ -74,14 +74,14 @@ struct Group {
 };
 
 /* How a page request group was answered, and how many pages it had. */
-enum class Answer : uint8_t { success, invalid, failure, refused };
+enum class Answer : uint8_t { success, invalid, failure, refused, busy };
 struct Reply {
     Answer answer;
     uint32_t pages; /* 0 if it was not sent */
 
     template <typename Archive> void transfer(Archive &a)
     {
-        a.enumeration(answer, Answer::refused);
+        a.enumeration(answer, Answer::busy);
         a(pages);
     }
 };
@@ -195,7 +195,7 @@ private:
                 bool write) override;
     void blocked(const Window &window, Operand operand, uint64_t va,
                  uint64_t len, bool write) override;
-    void ask_translation();
+    void ask_translation(uint64_t wait_ns = 0);
     void ask_pages(std::span<const ccad_translation> answer);
     void find_group(std::span<const ccad_translation> answer);
 

@@ -60,6 +60,7 @@ typedef enum ccad_response {
     CCAD_RESPONSE_SUCCESS = 0,
     CCAD_RESPONSE_INVALID = 1,
     CCAD_RESPONSE_FAILURE = 0xf,
+    CCAD_RESPONSE_BUSY,     /* none of PCIe's: it got lost, ask again later */
 } ccad_response;
 
 /* What the error operation reports. */

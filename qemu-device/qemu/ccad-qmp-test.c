@@ -209,30 +209,6 @@ static void test_errors_without_port(void)
     stop(&c);
 }
 
-static int64_t number(QDict *dict, const char *path)
-{
-    g_auto(GStrv) names = g_strsplit(path, ".", 0);
-    size_t i;
-
-    for (i = 0; names[i + 1]; i++) {
-        dict = qdict_get_qdict(dict, names[i]);
-        g_assert_nonnull(dict);
-    }
-    return qdict_get_int(dict, names[i]);
-}
-
-static QDict *element(QDict *dict, const char *name, size_t n)
-{
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(dict, name), entry) {
-        if (!n--) {
-            return qobject_to(QDict, qlist_entry_obj(entry));
-        }
-    }
-    return NULL;
-}
-
 static void test_hang(void)
 {
     Ccad c;
@@ -247,19 +223,7 @@ static void test_hang(void)
                              "'arguments':{'path':'ccad0','context':0}}");
     i = submit(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
     /* The time-out is one of the machine's time, which stands still here. */
-    for (int tries = 0; ; tries++) {
-        QDict *state = info(&c);
-        const char *place =
-            qdict_get_str(element(state, "contexts", 0), "place");
-        bool hung = g_str_equal(place, "hung");
-
-        qobject_unref(state);
-        if (hung) {
-            break;
-        }
-        g_assert_cmpint(tries, <, 10000);
-        g_usleep(1000);
-    }
+    wait_for_place(&c, "hung");
     g_assert_cmphex(context_state(&c, 0), ==, CCAD_CTX_ENABLED);
     qtest_clock_step(c.qts, 50 * 1000 * 1000);
     g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_TIMEOUT);

@@ -116,5 +116,11 @@ uint64_t port_aer(uint16_t offset);
 uint32_t wait_for_root_status(Ccad *c);
 /* What query-ccad returns. */
 QDict *info(Ccad *c);
+/* A number in it, its names with dots between them. */
+int64_t number(QDict *dict, const char *path);
+/* Element n of the list of that name, or NULL. */
+QDict *element(QDict *dict, const char *name, size_t n);
+/* Wait for context 0, the first one enabled, to be somewhere. */
+void wait_for_place(Ccad *c, const char *place);
 
 #endif /* CCAD_TEST_PROCESS_H */
