@@ -86,6 +86,13 @@ struct Reply {
     }
 };
 
+/* A command as an engine has left it. */
+struct InFlight {
+    uint8_t opcode;
+    uint32_t tag;
+    uint64_t done; /* as bytes_done of a record */
+};
+
 enum class Next : uint8_t {
     advance,   /* call advance() again */
     idle,      /* no command in the ring */
@@ -166,6 +173,8 @@ public:
     {
         return origin_.load(std::memory_order_relaxed) + clock();
     }
+    /* As of the last publish(). From any thread. */
+    std::optional<InFlight> in_flight() const;
     /* Whether it waits to be told by asked(). */
     bool asks() const { return need_ == Need::page; }
     /*
@@ -207,6 +216,7 @@ private:
     bool write_record(Window &window);
     bool write_last_record();
     void count_command();
+    void show();
     void post_counters();
     bool half_written();
     void charge(Operand operand);
@@ -232,6 +242,8 @@ private:
     Charge overhead_charged_;
     Meter published_; /* of both, what the statistics hold already */
     uint64_t published_ns_ = 0;
+    std::atomic<uint64_t> shown_{0}; /* tag, opcode, 1: in flight */
+    std::atomic<uint64_t> shown_done_{0};
     std::atomic<uint64_t> clock_{0};
     std::atomic<uint64_t> origin_{0}; /* where the clock began */
 
