@@ -146,6 +146,7 @@ static void test_query(void)
 /* Events, poison and the access counters: what their registers have. */
 static void test_registers(void)
 {
+    const uint64_t ring = (QVTD_IOVA & ~0xfffULL) + PAGE(1);
     const struct ccad_desc crc = {
         .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(20), .len = 0x1000 };
     QDict *state, *one;
@@ -153,21 +154,28 @@ static void test_registers(void)
 
     start(&c);
     set_pte(&c, 20, c.mem.addr + 0x10000, PTE_RW);
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_EVENT_MASK, CCAD_EVENT_COUNTERS |
-                   CCAD_EVENT_POISON);
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_GRANULE_SHIFT, 16);
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_THRESHOLD, 1000);
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_BATCH, 3);
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_VECTOR, 2);
-    qpci_io_writeq(c.dev, c.regs, CCAD_REG_CNT_RING, 0x5000);
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_RING_SHIFT, 4);
+    qtest_writeq(c.qts, qvtd_leaf_pte_addr(ring),
+                 qvtd_make_leaf_pte(PAGES + PAGE(14), QVTD_TM_SCALABLE_FLT));
+    qpci_io_writel(c.dev, c.regs, CCAD_REG_EVENT_MASK, CCAD_EVENT_COUNTERS);
+    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_GRANULE_SHIFT, 20);
+    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_THRESHOLD, 64);
+    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_BATCH, 12);
+    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_VECTOR, 9);
+    qpci_io_writeq(c.dev, c.regs, CCAD_REG_CNT_RING, ring);
+    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_RING_SHIFT, 6);
     qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_CTRL, CCAD_CNT_ENABLE);
     run(&c, crc);
     run(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(4), .len = 192 });
+    run(&c, (struct ccad_desc) {
         .opcode = CCAD_OP_FILL, .dst = VA + PAGE(20), .len = 128 });
+    run(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(5), .len = 320 });
+    run(&c, crc);
     qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_PASID, PASID);
     qpci_io_writeq(c.dev, c.regs, CCAD_REG_CNT_VA, VA + PAGE(21));
     qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_CMD, CCAD_CNT_CMD_READ);
+    qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_TAIL, 1);
     /* A tail that is ahead of the head. */
     qpci_io_writel(c.dev, c.regs, CCAD_REG_CNT_TAIL, 9);
     qtest_qmp_assert_success(c.qts, "{'execute':'ccad-inject-poison',"
@@ -178,8 +186,7 @@ static void test_registers(void)
     state = info(&c);
     g_assert_cmphex(number(state, "event"), ==, CCAD_EVENT_POISON |
                     CCAD_EVENT_COUNTERS);
-    g_assert_cmphex(number(state, "event-mask"), ==, CCAD_EVENT_COUNTERS |
-                    CCAD_EVENT_POISON);
+    g_assert_cmphex(number(state, "event-mask"), ==, CCAD_EVENT_COUNTERS);
     g_assert_cmphex(number(state, "poison-address"), ==, 0x10080);
     one = element(state, "poison", 0);
     g_assert_cmphex(number(one, "start"), ==, 0x10080);
@@ -189,21 +196,21 @@ static void test_registers(void)
     one = qdict_get_qdict(state, "counters");
     g_assert_true(qdict_get_bool(one, "enabled"));
     g_assert_cmphex(number(one, "status"), ==, CCAD_CNT_RING_ERROR);
-    g_assert_cmpint(number(one, "granule-shift"), ==, 16);
-    g_assert_cmpint(number(one, "threshold"), ==, 1000);
-    g_assert_cmpint(number(one, "batch"), ==, 3);
-    g_assert_cmpint(number(one, "vector"), ==, 2);
-    g_assert_cmphex(number(one, "ring"), ==, 0x5000);
-    g_assert_cmpint(number(one, "ring-shift"), ==, 4);
-    g_assert_cmpint(number(one, "head"), ==, 0);
-    g_assert_cmpint(number(one, "tail"), ==, 0);
+    g_assert_cmpint(number(one, "granule-shift"), ==, 20);
+    g_assert_cmpint(number(one, "threshold"), ==, 64);
+    g_assert_cmpint(number(one, "batch"), ==, 12);
+    g_assert_cmpint(number(one, "vector"), ==, 9);
+    g_assert_cmphex(number(one, "ring"), ==, ring);
+    g_assert_cmpint(number(one, "ring-shift"), ==, 6);
+    g_assert_cmpint(number(one, "head"), ==, 2);
+    g_assert_cmpint(number(one, "tail"), ==, 1);
     g_assert_cmpint(number(one, "lost"), ==, 0);
     g_assert_cmpint(number(one, "pasid"), ==, PASID);
     g_assert_cmphex(number(one, "va"), ==, VA + PAGE(21));
-    g_assert_cmpint(number(one, "read-local"), ==, 64);
-    g_assert_cmpint(number(one, "read-system"), ==, 0);
+    g_assert_cmpint(number(one, "read-local"), ==, 128);
+    g_assert_cmpint(number(one, "read-system"), ==, 3);
     g_assert_cmpint(number(one, "write-local"), ==, 2);
-    g_assert_cmpint(number(one, "write-system"), ==, 0);
+    g_assert_cmpint(number(one, "write-system"), ==, 5);
     qobject_unref(state);
     stop(&c);
 }
