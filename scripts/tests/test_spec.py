@@ -51,11 +51,10 @@ def tables(page):
 class Code(unittest.TestCase):
     """Tables of the page that are not the header's, against the code."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.tables = {tuple(t[0]): t[1:] for t in tables(spec.PAGE.read_text())}
-        cls.shim = spec.PAGE.parent
-        cls.device = (cls.shim / "ccad.c").read_text()
+    def setUp(self):
+        self.tables = {tuple(t[0]): t[1:] for t in tables(spec.PAGE.read_text())}
+        self.shim = spec.PAGE.parent
+        self.device = (self.shim / "ccad.c").read_text()
 
     def options(self):
         return {name.strip("`"): (default, meaning)
