@@ -39,6 +39,7 @@ void Run::count_command()
                     command_.status, operands_ns());
     stats_.count_command(command_.desc.opcode);
     stats_.add(CCAD_STAT_ERRORS, command_.status != CCAD_COMP_SUCCESS);
+    stats_.add(CCAD_STAT_FAULTS, command_.status == CCAD_COMP_PAGE_FAULT);
     publish();
     command_.meter = {};
     command_.charged = {};
@@ -65,6 +66,30 @@ void Run::publish()
     stats_.add(CCAD_STAT_DEVICE_NS, ns - published_ns_);
     published_ = sum;
     published_ns_ = ns;
+    show();
+}
+
+void Run::show()
+{
+    bool in_flight = phase_ != Phase::fetch;
+
+    shown_done_.store(command_.done, std::memory_order_relaxed);
+    shown_.store(in_flight ? uint64_t{command_.desc.tag} << 32 |
+                                 command_.desc.opcode << 8 | 1
+                           : 0,
+                 std::memory_order_relaxed);
+}
+
+std::optional<InFlight> Run::in_flight() const
+{
+    uint64_t shown = shown_.load(std::memory_order_relaxed);
+
+    if (!(shown & 1)) {
+        return std::nullopt;
+    }
+    return InFlight{static_cast<uint8_t>(shown >> 8),
+                    static_cast<uint32_t>(shown >> 32),
+                    shown_done_.load(std::memory_order_relaxed)};
 }
 
 /* Granules reached the threshold in the step that has just been made. */

@@ -80,6 +80,16 @@ public:
     uint32_t capacity() const { return sets_ * ways_; }
     /* Entries of 2^shift bytes, or of all sizes if shift is 0. */
     uint32_t entries(unsigned shift) const;
+    /* Call with PASID and translation of each entry, with the mutex held. */
+    template <typename Visit> void each(Visit visit) const
+    {
+        std::lock_guard lock(mutex_);
+        for (const Line &line : lines_) {
+            if (line.shift) {
+                visit(line.pasid, line.entry);
+            }
+        }
+    }
 
     /* What was asked for before counts as stale once it is loaded. */
     template <typename Archive> void transfer(Archive &a)

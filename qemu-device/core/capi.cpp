@@ -268,3 +268,23 @@ extern "C" size_t ccad_core_page_requests(ccad_core *core,
 {
     return core->core.page_request_info({out, max});
 }
+
+extern "C" size_t ccad_core_page_request_line(ccad_core *core, uint32_t *out,
+                                              size_t max)
+{
+    return core->core.page_request_line({out, max});
+}
+
+extern "C" void
+ccad_core_atc_list(ccad_core *core,
+                   void (*each)(void *arg, uint32_t pasid,
+                                const ccad_translation *translation),
+                   void *arg)
+{
+    core->core.atc().each([&](uint32_t pasid, const ccad::Translation &entry) {
+        const ccad_translation translation{entry.first, entry.pa,
+                                           entry.last - entry.first + 1,
+                                           entry.read, entry.write};
+        each(arg, pasid, &translation);
+    });
+}

@@ -50,7 +50,6 @@ void Core::enable(Context &context)
 {
     RunConfig block;
     bool good;
-    bool first;
     bool raise = false;
     {
         std::lock_guard lock(state_);
@@ -60,12 +59,10 @@ void Core::enable(Context &context)
         block = context.block;
         block.physical = context.ctrl & CCAD_CTX_CTRL_PHYSICAL;
         good = latchable(block);
-        first = !bindings_.contains(block.pasid);
     }
-    if (good && block.physical) {
-        good = host_.physical_allowed();
-    } else if (good && first) {
-        good = host_.pasid_bind(block.pasid);
+    if (good) {
+        good = block.physical ? host_.physical_allowed()
+                              : host_.pasid_bind(block.pasid);
     }
     {
         std::lock_guard control(control_);

@@ -214,9 +214,15 @@ bool Core::page_response(uint32_t pasid, uint16_t prgi, ccad_response response)
     if (!request) {
         return false;
     }
-    settle(*request, response == CCAD_RESPONSE_SUCCESS ? Answer::success
-                     : response == CCAD_RESPONSE_INVALID ? Answer::invalid
-                                                         : Answer::failure);
+    Answer answer = Answer::failure;
+    if (response == CCAD_RESPONSE_SUCCESS) {
+        answer = Answer::success;
+    } else if (response == CCAD_RESPONSE_INVALID) {
+        answer = Answer::invalid;
+    } else if (response == CCAD_RESPONSE_BUSY) {
+        answer = Answer::busy;
+    }
+    settle(*request, answer);
     return true;
 }
 

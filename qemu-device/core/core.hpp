@@ -73,6 +73,7 @@ public:
     ccad_context_info context_info(uint32_t number) const;
     int32_t engine_info(uint32_t engine) const;
     uint32_t atc_entries(uint32_t shift) const { return atc_.entries(shift); }
+    size_t page_request_line(std::span<uint32_t> out) const;
     size_t page_request_info(std::span<ccad_page_request_info> out) const;
     void run();
 

@@ -15,7 +15,24 @@ ccad_context_info Core::context_info(uint32_t number) const
     const Context &context = *contexts_[number];
     std::lock_guard lock(state_);
     info.bound = context.bound;
-    info.pasid = context.bound ? context.run.config().pasid : 0;
+    if (context.bound) {
+        const RunConfig &config = context.run.config();
+        info.pasid = config.pasid;
+        info.physical = config.physical;
+        info.vector = config.vector;
+        info.ring = config.ring;
+        info.ring_shift = config.shift;
+        info.priority = config.priority;
+        info.slice_ns = config.slice_ns;
+        info.timeout_ms = config.timeout_ms;
+    }
+    if (auto command = context.run.in_flight()) {
+        info.in_flight = true;
+        info.opcode = command->opcode;
+        info.tag = command->tag;
+        info.done = command->done;
+        info.deadline_ns = context.run.deadline();
+    }
     info.place = static_cast<ccad_place>(context.schedule.place);
     for (uint32_t kind = 0; kind < CCAD_COMMAND_KINDS; kind++) {
         info.commands[kind] = context.stats.commands(kind);
@@ -37,6 +54,19 @@ size_t Core::page_request_info(std::span<ccad_page_request_info> out) const
         if (n < out.size()) {
             out[n++] = {request.context->number, request.pasid, request.prgi,
                         request.pages};
+        }
+    });
+    return n;
+}
+
+size_t Core::page_request_line(std::span<uint32_t> out) const
+{
+    size_t n = 0;
+    std::lock_guard lock(state_);
+
+    requests_.each_waiting([&](const Context &context) {
+        if (n < out.size()) {
+            out[n++] = context.number;
         }
     });
     return n;

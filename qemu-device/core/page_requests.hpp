@@ -73,6 +73,13 @@ public:
             }
         }
     }
+    /* Call with each who stands in line, the first one first. */
+    template <typename Visit> void each_waiting(Visit visit) const
+    {
+        for (const Waiting &who : line_) {
+            visit(*who.context);
+        }
+    }
     void clear();
 
     /*

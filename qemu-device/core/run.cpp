@@ -13,6 +13,9 @@ namespace {
  */
 constexpr unsigned max_fruitless = 32;
 
+/* Software has that long to make room for page requests, in the host's time. */
+constexpr uint64_t busy_ns = 1'000'000;
+
 template <typename Record>
 using Words = std::array<uint64_t, sizeof(Record) / sizeof(uint64_t)>;
 
@@ -373,14 +376,15 @@ void Run::translated(
 }
 
 /* The translation of miss_ is missing. */
-void Run::ask_translation()
+void Run::ask_translation(uint64_t wait_ns)
 {
     if (env_.injection.strikes(Failure::fault_translation)) {
         translated(0, std::nullopt);
         return;
     }
     need_ = Need::translation;
-    delay_ns_ = env_.injection.delay_ns(Failure::delay_translation);
+    delay_ns_ = wait_ns +
+                env_.injection.delay_ns(Failure::delay_translation);
 }
 
 /* The page of miss_ is missing. */
@@ -445,9 +449,11 @@ void Run::asked(Reply reply)
     }
     env_.host.trace(CCAD_STEP_ANSWER, number_, miss_.va, miss_.write,
                     reply.answer == Answer::success);
-    meter.page_requests += reply.pages;
-    meter.page_groups += reply.pages != 0;
-    charge(miss_.operand);
+    if (reply.answer != Answer::busy) {
+        meter.page_requests += reply.pages;
+        meter.page_groups += reply.pages != 0;
+        charge(miss_.operand);
+    }
     switch (reply.answer) {
     case Answer::success:
         if (++fruitless_ > max_fruitless) {
@@ -472,6 +478,9 @@ void Run::asked(Reply reply)
         break;
     case Answer::refused:
         fault(CCAD_COMP_PAGE_FAULT);
+        break;
+    case Answer::busy:
+        ask_translation(busy_ns);
         break;
     }
 }

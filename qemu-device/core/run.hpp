@@ -74,16 +74,23 @@ struct Group {
 };
 
 /* How a page request group was answered, and how many pages it had. */
-enum class Answer : uint8_t { success, invalid, failure, refused };
+enum class Answer : uint8_t { success, invalid, failure, refused, busy };
 struct Reply {
     Answer answer;
     uint32_t pages; /* 0 if it was not sent */
 
     template <typename Archive> void transfer(Archive &a)
     {
-        a.enumeration(answer, Answer::refused);
+        a.enumeration(answer, Answer::busy);
         a(pages);
     }
+};
+
+/* A command as an engine has left it. */
+struct InFlight {
+    uint8_t opcode;
+    uint32_t tag;
+    uint64_t done; /* as bytes_done of a record */
 };
 
 enum class Next : uint8_t {
@@ -166,6 +173,8 @@ public:
     {
         return origin_.load(std::memory_order_relaxed) + clock();
     }
+    /* As of the last publish(). From any thread. */
+    std::optional<InFlight> in_flight() const;
     /* Whether it waits to be told by asked(). */
     bool asks() const { return need_ == Need::page; }
     /*
@@ -195,7 +204,7 @@ private:
                 bool write) override;
     void blocked(const Window &window, Operand operand, uint64_t va,
                  uint64_t len, bool write) override;
-    void ask_translation();
+    void ask_translation(uint64_t wait_ns = 0);
     void ask_pages(std::span<const ccad_translation> answer);
     void find_group(std::span<const ccad_translation> answer);
 
@@ -207,6 +216,7 @@ private:
     bool write_record(Window &window);
     bool write_last_record();
     void count_command();
+    void show();
     void post_counters();
     bool half_written();
     void charge(Operand operand);
@@ -232,6 +242,8 @@ private:
     Charge overhead_charged_;
     Meter published_; /* of both, what the statistics hold already */
     uint64_t published_ns_ = 0;
+    std::atomic<uint64_t> shown_{0}; /* tag, opcode, 1: in flight */
+    std::atomic<uint64_t> shown_done_{0};
     std::atomic<uint64_t> clock_{0};
     std::atomic<uint64_t> origin_{0}; /* where the clock began */
 

@@ -17,7 +17,7 @@ namespace ccad {
 namespace {
 
 constexpr uint32_t magic = 0x53414343; /* "CCAS" */
-constexpr uint32_t version = 1;
+constexpr uint32_t version = 2;
 
 /* Whether the opcode can go on from where the command says it is. */
 bool sound(const Command &command)
@@ -97,6 +97,7 @@ template <typename Archive> void Run::transfer(Archive &a)
     for (Held &held : held_) {
         transfer_held(a, held, env_.atc, config_.pasid);
     }
+    show();
 }
 
 /* Contexts by number, and whether they are still in the epoch noted. */

@@ -60,6 +60,7 @@ typedef enum ccad_response {
     CCAD_RESPONSE_SUCCESS = 0,
     CCAD_RESPONSE_INVALID = 1,
     CCAD_RESPONSE_FAILURE = 0xf,
+    CCAD_RESPONSE_BUSY,     /* none of PCIe's: it got lost, ask again later */
 } ccad_response;
 
 /* What the error operation reports. */
@@ -125,10 +126,10 @@ typedef struct ccad_host_ops {
     void (*thread_enter)(void *opaque);
     void (*thread_leave)(void *opaque);
     /*
-     * A PASID comes into use by the first context enabled with it and goes
-     * out of use with the last one; called from the register write that does
-     * it, so with the big lock held.  bind returns false if the PASID cannot
-     * be used now.
+     * A context is enabled with a PASID, which may be in use by others
+     * already; it goes out of use with the last one.  Called from the register
+     * write that does it, so with the big lock held.  bind returns false if
+     * the PASID cannot be used now.
      */
     bool (*pasid_bind)(void *opaque, uint32_t pasid);
     void (*pasid_unbind)(void *opaque, uint32_t pasid);
@@ -326,9 +327,22 @@ typedef enum ccad_place {
 } ccad_place;
 
 typedef struct ccad_context_info {
-    bool bound;             /* runs with pasid; else the block is not in use */
+    bool bound;             /* runs with what follows, latched */
+    bool physical;
     uint32_t pasid;
+    uint32_t vector;
+    uint32_t ring_shift;
+    uint64_t ring;
+    uint32_t priority;
+    uint32_t slice_ns;
+    uint32_t timeout_ms;
     ccad_place place;
+    /* A command has been fetched and not ended, as an engine has left it. */
+    bool in_flight;
+    uint8_t opcode;
+    uint32_t tag;
+    uint64_t done;          /* as bytes_done of a completion record */
+    uint64_t deadline_ns;   /* as now_ns(); UINT64_MAX: none */
     uint64_t commands[CCAD_COMMAND_KINDS];
 } ccad_context_info;
 
@@ -340,6 +354,11 @@ int32_t ccad_core_engine_info(ccad_core *core, uint32_t engine);
 
 /* Translations of 2^shift bytes that the ATC holds; shift 0: of all sizes. */
 uint32_t ccad_core_atc_entries(ccad_core *core, uint32_t shift);
+/* Call each, which must not call the core, with every one of them. */
+void ccad_core_atc_list(ccad_core *core,
+                        void (*each)(void *arg, uint32_t pasid,
+                                     const ccad_translation *translation),
+                        void *arg);
 
 typedef struct ccad_page_request_info {
     uint32_t context;
@@ -351,6 +370,8 @@ typedef struct ccad_page_request_info {
 /* The groups outstanding, at most max of them; returns how many. */
 size_t ccad_core_page_requests(ccad_core *core, ccad_page_request_info *out,
                                size_t max);
+/* The contexts that wait for room, the first one first; likewise. */
+size_t ccad_core_page_request_line(ccad_core *core, uint32_t *out, size_t max);
 
 #ifdef __cplusplus
 }

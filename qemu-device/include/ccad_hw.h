@@ -42,7 +42,7 @@
 #define CCAD_DVSEC_LENGTH		0x28
 #define CCAD_DVSEC_FLAGS		0x0a	/* u16 */
 #define   CCAD_DVSEC_FLAG_MEM		0x0001	/* BAR2 is coherent memory */
-#define   CCAD_DVSEC_FLAG_VOLATILE	0x0002	/* contents are lost at reset */
+#define   CCAD_DVSEC_FLAG_VOLATILE	0x0002	/* lost at a reset, but for CCAD_CTRL_RESET */
 #define CCAD_DVSEC_GRANULE_SHIFT	0x0c	/* u32, access counter granule */
 #define CCAD_DVSEC_MEM_SIZE		0x10	/* u64, bytes */
 #define CCAD_DVSEC_LATENCY_NS		0x18	/* u32, of a local read */
@@ -64,7 +64,7 @@
 #define CCAD_REG_ID			0x000	/* RO u32 */
 #define   CCAD_ID			0x44414343	/* "CCAD" */
 #define CCAD_REG_VERSION		0x004	/* RO u32, major << 16 | minor */
-#define   CCAD_VERSION			0x00010001
+#define   CCAD_VERSION			0x00010002
 #define CCAD_REG_CAPS			0x008	/* RO u64 */
 #define   CCAD_CAPS_CONTEXTS_SHIFT	0	/* 16 bits: contexts */
 #define   CCAD_CAPS_CONTEXTS_MASK	0xffff
@@ -105,7 +105,8 @@
 #define CCAD_STAT_PAGE_FAILURES		0x48	/* PRI requests answered by a failure */
 #define CCAD_STAT_INVALIDATIONS		0x50	/* ATC invalidations received */
 #define CCAD_STAT_DEVICE_NS		0x58	/* device time, nanoseconds */
-#define CCAD_STAT_COUNT			12
+#define CCAD_STAT_FAULTS		0x60	/* commands ended with a page fault */
+#define CCAD_STAT_COUNT			13
 
 /*
  * Access counters: how often engines touched each granule of a PASID's
@@ -379,6 +380,7 @@ struct ccad_counter_record {
 
 static_assert(sizeof(struct ccad_desc) == 64, "descriptor");
 CCAD_ASSERT_AT(ccad_desc, opcode, 0);
+CCAD_ASSERT_AT(ccad_desc, rsvd0, 1);
 CCAD_ASSERT_AT(ccad_desc, flags, 2);
 CCAD_ASSERT_AT(ccad_desc, tag, 4);
 CCAD_ASSERT_AT(ccad_desc, completion, 8);
@@ -391,6 +393,7 @@ CCAD_ASSERT_AT(ccad_desc, rsvd1, 56);
 static_assert(sizeof(struct ccad_completion) == 64, "completion");
 CCAD_ASSERT_AT(ccad_completion, status, 0);
 CCAD_ASSERT_AT(ccad_completion, access, 1);
+CCAD_ASSERT_AT(ccad_completion, rsvd0, 2);
 CCAD_ASSERT_AT(ccad_completion, tag, 4);
 CCAD_ASSERT_AT(ccad_completion, result, 8);
 CCAD_ASSERT_AT(ccad_completion, fault_addr, 16);
@@ -402,11 +405,14 @@ CCAD_ASSERT_AT(ccad_completion, translations, 52);
 CCAD_ASSERT_AT(ccad_completion, page_requests, 56);
 CCAD_ASSERT_AT(ccad_completion, rsvd1, 60);
 static_assert(sizeof(struct ccad_page_copy) == 16, "page copy");
+CCAD_ASSERT_AT(ccad_page_copy, src, 0);
 CCAD_ASSERT_AT(ccad_page_copy, dst, 8);
 static_assert(sizeof(struct ccad_counter_record) == 64, "counter record");
+CCAD_ASSERT_AT(ccad_counter_record, va, 0);
 CCAD_ASSERT_AT(ccad_counter_record, pasid, 8);
 CCAD_ASSERT_AT(ccad_counter_record, granule_shift, 12);
 CCAD_ASSERT_AT(ccad_counter_record, flags, 13);
+CCAD_ASSERT_AT(ccad_counter_record, rsvd0, 14);
 CCAD_ASSERT_AT(ccad_counter_record, read_local, 16);
 CCAD_ASSERT_AT(ccad_counter_record, read_system, 24);
 CCAD_ASSERT_AT(ccad_counter_record, write_local, 32);
@@ -414,6 +420,10 @@ CCAD_ASSERT_AT(ccad_counter_record, write_system, 40);
 CCAD_ASSERT_AT(ccad_counter_record, clock, 48);
 CCAD_ASSERT_AT(ccad_counter_record, rsvd1, 56);
 static_assert(CCAD_CTX(CCAD_MAX_CONTEXTS) <= CCAD_DOORBELL_BASE, "BAR0 overlaps");
-static_assert(CCAD_REG_STATS + CCAD_STAT_COUNT * 8 <= CCAD_CTX_BASE, "BAR0 overlaps");
+static_assert(CCAD_REG_STATS + CCAD_STAT_COUNT * 8 <= CCAD_REG_CNT_CTRL, "statistics overlap");
+static_assert(CCAD_REG_CNT_WRITE_SYSTEM + 8 <= CCAD_REG_POISON_ADDR, "counters overlap");
+static_assert(CCAD_REG_POISON_LINES + 8 <= CCAD_CTX_BASE, "BAR0 overlaps");
+static_assert(CCAD_CTX_TIMEOUT_MS + 4 <= CCAD_CTX_STRIDE, "context blocks overlap");
+static_assert(CCAD_DB_STATS + CCAD_STAT_COUNT * 8 <= CCAD_DOORBELL_STRIDE, "doorbell pages overlap");
 
 #endif /* CCAD_HW_H */

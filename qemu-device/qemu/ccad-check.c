@@ -8,7 +8,6 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
-#include "qemu/error-report.h"
 #include "qemu/host-utils.h"
 #include "qapi/error.h"
 #include "hw/core/boards.h"
@@ -140,9 +139,19 @@ static bool ccad_check_vtd(Object *vtd, Error **errp)
                           "'-device intel-iommu'\n");
         return false;
     }
+    /* The guest has no first stage tables then, or may not share its own. */
+    if (!object_property_get_bool(vtd, "fsts", &error_abort)) {
+        error_setg(errp, "intel-iommu has fsts=off and so no first stage "
+                   "tables");
+        error_append_hint(errp, "Add 'fsts=on,svm=on' to "
+                          "'-device intel-iommu'\n");
+        return false;
+    }
     if (!object_property_get_bool(vtd, "svm", &error_abort)) {
-        warn_report("ccad: intel-iommu has svm=off, the guest cannot share "
-                    "virtual addresses with the device");
+        error_setg(errp, "intel-iommu has svm=off and so no shared virtual "
+                   "addresses");
+        error_append_hint(errp, "Add 'svm=on' to '-device intel-iommu'\n");
+        return false;
     }
     return true;
 }

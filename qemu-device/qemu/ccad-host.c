@@ -121,7 +121,7 @@ static bool ccad_host_page_request(void *opaque, uint32_t pasid,
     int ret = -EPERM;
 
     assert(n && prgi < CCAD_PRI_GROUPS);
-    /* All of the group in one go: no part of one is ever left behind. */
+    /* All of the group in one go: a reset finds it sent or not. */
     BQL_LOCK_GUARD();
     if (!ccad_pasid_in_use(s, pasid)) {
         trace_ccad_page_request(pasid, pages[0], read, write, prgi, true, ret);
@@ -136,11 +136,12 @@ static bool ccad_host_page_request(void *opaque, uint32_t pasid,
     }
     if (ret == -ENOSPC) {
         /*
-         * The guest's queue is full.  The IOMMU drops what is not the last of
-         * its group and answers the last with success; the device finds the
-         * page still missing and asks again.
+         * The guest's queue is full: the group is lost, but for requests at its
+         * beginning for which there was room.  Software discards these when it
+         * sees the overflow, and nothing more gets in until then, so that the
+         * group can be sent again, after a while.
          */
-        ccad_core_page_response(s->core, pasid, prgi, CCAD_RESPONSE_SUCCESS);
+        ccad_core_page_response(s->core, pasid, prgi, CCAD_RESPONSE_BUSY);
         ret = 0;
     }
     return ret == 0;
@@ -223,7 +224,7 @@ static bool ccad_host_pasid_bind(void *opaque, uint32_t pasid)
 
     assert(bql_locked());
     return pdev->is_master && pcie_ats_enabled(pdev) &&
-           ccad_host_bind(s, pasid);
+           (ccad_pasid_in_use(s, pasid) || ccad_host_bind(s, pasid));
 }
 
 static bool ccad_host_physical_allowed(void *opaque)

@@ -193,6 +193,20 @@ static void test_two_pasids(void)
     g_assert_cmphex(run(&c, crc).result, ==, second.result);
     crc.src = VA + PAGE(4);
 
+    /* One of all PASIDs, the G bit, is told to each. */
+    invalidations = counter(&c, CCAD_STAT_INVALIDATIONS);
+    set_pte(&c, 4, PAGES + PAGE(6), PTE_RW);
+    fill_page(&c, 6, 3);
+    queue(&c, VTD_INV_DESC_PIOTLB | VTD_INV_DESC_PIOTLB_ALL_IN_PASID |
+          (uint64_t)QVTD_DOMAIN_ID << 16 | (uint64_t)PASID << 32, 0);
+    queue(&c, VTD_INV_DESC_DEV_PIOTLB | c.sid << 16 | (uint64_t)PASID << 32,
+          (VA + PAGE(4)) | 1);
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 2);
+    second = run(&c, crc);
+    g_assert_cmpuint(second.translations, ==, 1);
+    g_assert_cmphex(second.result, !=, first.result);
+
     /* An invalidation is of one of them, and so is the end of a context. */
     invalidations = counter(&c, CCAD_STAT_INVALIDATIONS);
     queue(&c, VTD_INV_DESC_DEV_PIOTLB | c.sid << 16 | (uint64_t)PASID2 << 32,
@@ -348,29 +362,51 @@ static void test_flr(void)
     stop(&c);
 }
 
-/* PASID goes off under an enabled context: faults, and no stale notifier. */
-static void test_pasid_off(void)
+/*
+ * One time line: two contexts that use local memory at the same time take as
+ * long as both, and without it as long as one of them.
+ */
+static void test_ordered(void)
 {
-    Ccad c;
+    uint64_t alone[2], both[2];
 
-    start(&c);
-    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
-    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, 1);
-    for (int tries = 0; (context_state(&c, 0) & CCAD_CTX_STATE_MASK) !=
-                        CCAD_CTX_ERROR; tries++) {
-        g_assert_cmpint(tries, <, 10000);
-        g_usleep(1000);
+    for (int ordered = 0; ordered < 2; ordered++) {
+        for (int contexts = 1; contexts <= 2; contexts++) {
+            struct ccad_desc fill = {
+                .opcode = CCAD_OP_FILL, .dst = HUGE_VA, .len = 0x200000,
+                .completion = VA + PAGE(6) };
+            Ccad c;
+
+            start_behind_port(&c, ordered ? ",ordered=on,local-bandwidth=1000"
+                                          : ",local-bandwidth=1000");
+            set_huge(&c, c.mem.addr);
+            qpci_io_writel(c.dev, c.regs, CCAD_REG_CTRL, 0);
+            submit(&c, fill);
+            if (contexts == 2) {
+                enable_context(&c, 1, VA + PAGE(13));
+                qtest_memwrite(c.qts, PAGES + PAGE(13), &fill, sizeof(fill));
+                qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(1) + CCAD_DB_TAIL,
+                               1);
+            }
+            qpci_io_writel(c.dev, c.regs, CCAD_REG_CTRL, CCAD_CTRL_ENABLE);
+            wait_for(&c, 0);
+            if (contexts == 2) {
+                wait_for_record(&c, PAGES + PAGE(6));
+            }
+            for (int tries = 0; counter(&c, CCAD_STAT_COMMANDS) !=
+                                contexts; tries++) {
+                g_assert_cmpint(tries, <, 10000);
+                g_usleep(1000);
+            }
+            (contexts == 2 ? both : alone)[ordered] =
+                qpci_io_readq(c.dev, c.regs, CCAD_REG_CLOCK);
+            stop(&c);
+        }
     }
-    g_assert_cmphex(context_state(&c, 0) >> CCAD_CTX_CAUSE_SHIFT, ==,
-                    CCAD_CAUSE_RING);
-    invalidate_page(&c, VA);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==, 1);
-    qpci_io_writel(c.dev, c.regs, CCAD_CTX(0) + CCAD_CTX_CTRL, 0);
-    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
-    enable_context(&c, 0, RING);
-    g_assert_cmpuint(run(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);
-    stop(&c);
+    g_assert_cmpuint(alone[0], ==, alone[1]);
+    g_assert_cmpuint(both[0], <, alone[0] + alone[0] / 100);
+    g_assert_cmpuint(both[1], >, 2 * alone[1] - alone[1] / 100);
+    g_assert_cmpuint(both[1], <, 2 * alone[1]);
 }
 
 static void test_stop(void)
@@ -447,7 +483,7 @@ void ccad_add_iommu_tests(void)
     qtest_add_func("/ccad/iommu/accessed-dirty", test_accessed_dirty);
     qtest_add_func("/ccad/iommu/interrupt", test_interrupt);
     qtest_add_func("/ccad/iommu/flr", test_flr);
-    qtest_add_func("/ccad/iommu/pasid-off", test_pasid_off);
+    qtest_add_func("/ccad/iommu/ordered", test_ordered);
     qtest_add_func("/ccad/iommu/cut-short", test_cut_short);
     qtest_add_func("/ccad/iommu/stop", test_stop);
 }

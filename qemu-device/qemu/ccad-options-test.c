@@ -56,6 +56,16 @@ static const Refusal refusals[] = {
     { "pasid-bits-0",
       "-device intel-iommu,device-iotlb=on,scalable-mode=on,fsts=on " PORT,
       ON_PORT, "pasid-bits=0", "pasid-bits=20" },
+    { "fsts-off",
+      "-device intel-iommu,device-iotlb=on,scalable-mode=on,pasid-bits=20 "
+      PORT, ON_PORT, "fsts=off", "fsts=on,svm=on" },
+    { "svm-off",
+      "-device intel-iommu,device-iotlb=on,scalable-mode=on,fsts=on,"
+      "pasid-bits=20 " PORT, ON_PORT, "svm=off", "svm=on" },
+    { "shared-requester-id",
+      CCAD_IOMMU "-device pcie-pci-bridge,id=bridge "
+      "-device pcie-root-port,id=rp,bus=bridge,addr=1,slot=1 ",
+      ON_PORT, "shares its requester ID", "pcie-root-port" },
     { "iommu-without-ats", "-device virtio-iommu-pci " PORT, ON_PORT,
       "has no ATS", "-device intel-iommu" },
     { "conventional-bus", CCAD_IOMMU "-device pcie-pci-bridge,id=rp ",
@@ -145,6 +155,13 @@ static const Limit limits[] = {
     { "x-delay-us", 0, 10000000 },
 };
 
+/* Where query-ccad tells them, if not in "config". */
+static const char *place_of(const char *option)
+{
+    return g_str_has_prefix(option, "x-") ? "injection"
+         : g_str_has_prefix(option, "atc-") ? "atc" : NULL;
+}
+
 /* Options without limits, or tried elsewhere. */
 static const char *const other_options[] = {
     "memdev", "proximity-domain", "ordered", "volatile",
@@ -171,6 +188,28 @@ static void expect_refused(QTestState *qts, const char *name,
     qobject_unref(answer);
 }
 
+/* What query-ccad says of an option, that is what the core got. */
+static uint64_t told(QTestState *qts, const char *name)
+{
+    const char *place = place_of(name);
+    QDict *answer = qtest_qmp(qts, "{'execute':'query-ccad','arguments':"
+                              "{'path':'hot'}}");
+    QDict *info = qdict_get_qdict(answer, "return");
+    QDict *where;
+    uint64_t value;
+
+    g_assert_nonnull(info);
+    where = qdict_get_qdict(info, "config");
+    if (place) {
+        where = qdict_get_qdict(g_str_equal(place, "atc") ? info : where,
+                                place);
+        name = strchr(name, '-') + 1;
+    }
+    value = qdict_get_uint(where, name);
+    qobject_unref(answer);
+    return value;
+}
+
 static void expect_taken(QTestState *qts, const char *name, uint64_t value)
 {
     g_autofree char *text = g_strdup_printf("%" PRIu64, value);
@@ -183,6 +222,7 @@ static void expect_taken(QTestState *qts, const char *name, uint64_t value)
                        "'property':%s}}", name);
     g_assert_cmpuint(qdict_get_uint(answer, "return"), ==, value);
     qobject_unref(answer);
+    g_assert_cmpuint(told(qts, name), ==, value);
     /* No guest acknowledges: the machine's reset unplugs. */
     qtest_qmp_device_del_send(qts, "hot");
     qtest_system_reset_nowait(qts);
@@ -294,10 +334,50 @@ static void test_help(void)
     }
     g_assert_cmpuint(described, ==, ARRAY_SIZE(limits) +
                      ARRAY_SIZE(other_options) + CCAD_STAT_COUNT +
-                     CCAD_OP_COPY_PAGES + 2);
+                     CCAD_OP_COPY_PAGES + 2 + 1);
     qobject_unref(every);
     qobject_unref(ours);
     qtest_quit(qts);
+}
+
+/*
+ * Which failures a run gets can be repeated: the seed is printed.  The second
+ * device, which is refused, ends QEMU.
+ */
+static void test_seed(void)
+{
+    static const char line[] =
+        CCAD_PORT CCAD_LOCAL "-device ccad,memdev=local,bus=rp%s "
+        "-device ccad";
+    g_autofree char *random = NULL;
+
+    for (int run = 0; run < 4; run++) {
+        g_autofree char *options =
+            g_strdup_printf(line, run == 0 ? ""
+                                : run == 1 ? ",x-seed=77,x-delay-command=1"
+                                           : ",x-lose-interrupt=5");
+        g_autofree char *out = NULL, *err = NULL;
+        const char *said;
+
+        g_assert_false(ccad_qemu_run(options, &out, &err));
+        said = strstr(err, "ccad: failures are injected, x-seed=");
+        if (run == 0) {
+            g_assert_null(said);
+            continue;
+        }
+        g_assert_nonnull(said);
+        said = strchr(said, '=') + 1;
+        if (run == 1) {
+            g_assert_true(g_str_has_prefix(said, "77\n"));
+        } else {
+            g_autofree char *seed = g_strndup(said, strcspn(said, "\n"));
+
+            g_assert_cmpuint(g_ascii_strtoull(seed, NULL, 10), >, 0);
+            g_assert_cmpstr(seed, !=, random);
+            g_free(random);
+            random = g_steal_pointer(&seed);
+        }
+    }
 }
 
 void ccad_add_options_tests(void)
@@ -310,4 +390,5 @@ void ccad_add_options_tests(void)
     }
     qtest_add_func("/ccad/options/limits", test_limits);
     qtest_add_func("/ccad/options/help", test_help);
+    qtest_add_func("/ccad/options/seed", test_seed);
 }

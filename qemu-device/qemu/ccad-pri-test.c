@@ -109,34 +109,59 @@ static void test_failure(void)
     stop(&c);
 }
 
-/* The IOMMU's queue is full: it is asked again, but not for ever. */
+/*
+ * The IOMMU's queue is full, from the beginning of a group or in its middle: it
+ * is sent again from time to time, until software has made room.
+ */
 static void test_overflow(void)
 {
-    Ccad c;
-    PageRequest request;
-    uint64_t tail;
-    uint32_t i;
+    for (unsigned room = 0; room < 2; room++) {
+        PageRequest requests[3];
+        uint64_t tail, full;
+        uint32_t i;
+        Ccad c;
 
-    start(&c);
-    tail = qtest_readq(c.qts, VTD + DMAR_PQT_REG);
-    qtest_writeq(c.qts, VTD + DMAR_PQH_REG, tail + VTD_PQA_ENTRY_SIZE);
-    i = submit(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = PAGE(3) });
-    g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_PAGE_FAULT);
-    g_assert_cmphex(qtest_readl(c.qts, VTD + DMAR_PRS_REG) &
-                    VTD_PR_STATUS_PRO, !=, 0);
-    g_assert_cmphex(qtest_readq(c.qts, VTD + DMAR_PQT_REG), ==, tail);
+        start(&c);
+        tail = qtest_readq(c.qts, VTD + DMAR_PQT_REG);
+        full = tail + room * VTD_PQA_ENTRY_SIZE;
+        qtest_writeq(c.qts, VTD + DMAR_PQH_REG, full + VTD_PQA_ENTRY_SIZE);
+        i = submit(&c, (struct ccad_desc) {
+            .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = PAGE(3) });
+        for (unsigned n = 0; n < 50; n++) {
+            uint64_t before;
 
-    /* Room again. */
-    qtest_writeq(c.qts, VTD + DMAR_PQH_REG, tail);
-    qtest_writel(c.qts, VTD + DMAR_PRS_REG, VTD_PR_STATUS_PRO);
-    i = submit(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8 });
-    request = next_page_request(&c);
-    set_pte(&c, 30, PAGES + PAGE(4), PTE_RW);
-    respond(&c, &request, 0);
-    g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_SUCCESS);
-    stop(&c);
+            wait_for_place(&c, "delayed");
+            before = counter(&c, CCAD_STAT_TRANSLATIONS);
+            qtest_clock_step(c.qts, 1000 * 1000);
+            for (int tries = 0; counter(&c, CCAD_STAT_TRANSLATIONS) == before;
+                 tries++) {
+                g_assert_cmpint(tries, <, 10000);
+                g_usleep(1000);
+            }
+        }
+        g_assert_cmphex(qtest_readl(c.qts, VTD + DMAR_PRS_REG) &
+                        VTD_PR_STATUS_PRO, !=, 0);
+        g_assert_cmphex(qtest_readq(c.qts, VTD + DMAR_PQT_REG), ==, full);
+        /* Neither time nor requests, while none has been answered. */
+        g_assert_cmpuint(counter(&c, CCAD_STAT_PAGE_REQUESTS), ==, 0);
+
+        /* Software throws away what is there of the group. */
+        wait_for_place(&c, "delayed");
+        qtest_writeq(c.qts, VTD + DMAR_PQH_REG, full);
+        qtest_writel(c.qts, VTD + DMAR_PRS_REG, VTD_PR_STATUS_PRO |
+                     VTD_PR_STATUS_PPR);
+        qtest_clock_step(c.qts, 1000 * 1000);
+        for (unsigned n = 0; n < 3; n++) {
+            requests[n] = next_of_group(&c, n == 2);
+            g_assert_cmphex(requests[n].va, ==, VA + PAGE(30 + n));
+            g_assert_cmpuint(requests[n].group, ==, requests[0].group);
+            set_pte(&c, 30 + n, PAGES + PAGE(4 + n), PTE_RW);
+        }
+        respond(&c, &requests[2], 0);
+        g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_SUCCESS);
+        g_assert_cmpuint(counter(&c, CCAD_STAT_PAGE_REQUESTS), ==, 3);
+        stop(&c);
+    }
 }
 
 /* Without the page request interface every page that is missing is a fault. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * qtest of ccad: the monitor.  Poison, hangs, errors and how they reach the
- * root port, the whole state as JSON, and traces.
+ * root port, and traces.  What it tells of the state is in ccad-query-test.c.
  */
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
@@ -209,30 +209,6 @@ static void test_errors_without_port(void)
     stop(&c);
 }
 
-static int64_t number(QDict *dict, const char *path)
-{
-    g_auto(GStrv) names = g_strsplit(path, ".", 0);
-    size_t i;
-
-    for (i = 0; names[i + 1]; i++) {
-        dict = qdict_get_qdict(dict, names[i]);
-        g_assert_nonnull(dict);
-    }
-    return qdict_get_int(dict, names[i]);
-}
-
-static QDict *element(QDict *dict, const char *name, size_t n)
-{
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(dict, name), entry) {
-        if (!n--) {
-            return qobject_to(QDict, qlist_entry_obj(entry));
-        }
-    }
-    return NULL;
-}
-
 static void test_hang(void)
 {
     Ccad c;
@@ -247,19 +223,7 @@ static void test_hang(void)
                              "'arguments':{'path':'ccad0','context':0}}");
     i = submit(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
     /* The time-out is one of the machine's time, which stands still here. */
-    for (int tries = 0; ; tries++) {
-        QDict *state = info(&c);
-        const char *place =
-            qdict_get_str(element(state, "contexts", 0), "place");
-        bool hung = g_str_equal(place, "hung");
-
-        qobject_unref(state);
-        if (hung) {
-            break;
-        }
-        g_assert_cmpint(tries, <, 10000);
-        g_usleep(1000);
-    }
+    wait_for_place(&c, "hung");
     g_assert_cmphex(context_state(&c, 0), ==, CCAD_CTX_ENABLED);
     qtest_clock_step(c.qts, 50 * 1000 * 1000);
     g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_TIMEOUT);
@@ -272,227 +236,6 @@ static void test_hang(void)
     g_assert_cmphex(context_state(&c, 0), ==, CCAD_CTX_ENABLED);
     g_assert_cmpuint(run(&c, (struct ccad_desc) {
         .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);
-    stop(&c);
-}
-
-/* The state */
-
-static void test_query(void)
-{
-    Ccad c;
-    PageRequest request;
-    QDict *state, *context, *one;
-    uint32_t i;
-
-    start(&c);
-    run(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
-    run(&c, (struct ccad_desc) { .opcode = 0xff });
-    i = submit(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8 });
-    request = next_page_request(&c);
-
-    state = info(&c);
-    g_assert_true(qdict_get_bool(state, "enabled"));
-    g_assert_false(qdict_get_bool(state, "paused"));
-    g_assert_cmpint(number(state, "statistics.commands"), ==, 2);
-    g_assert_cmpint(number(state, "statistics.errors"), ==, 1);
-    g_assert_cmpint(number(state, "atc.sets"), ==, 64);
-    g_assert_cmpint(number(state, "atc.entries"), >=, 2);
-    g_assert_cmpuint(qlist_size(qdict_get_qlist(state, "engines")), ==, 2);
-    g_assert_cmpuint(qlist_size(qdict_get_qlist(state, "contexts")), ==, 1);
-
-    context = element(state, "contexts", 0);
-    g_assert_cmpint(number(context, "context"), ==, 0);
-    g_assert_cmpstr(qdict_get_str(context, "state"), ==, "enabled");
-    g_assert_cmpstr(qdict_get_str(context, "cause"), ==, "none");
-    g_assert_cmpstr(qdict_get_str(context, "place"), ==, "waiting");
-    g_assert_cmpint(number(context, "pasid"), ==, PASID);
-    g_assert_cmphex(number(context, "ring"), ==, RING);
-    g_assert_cmpint(number(context, "head"), ==, 3);
-    g_assert_cmpint(number(context, "tail"), ==, 3);
-    g_assert_cmpint(number(context, "statistics.commands"), ==, 2);
-    one = element(context, "commands", 0);
-    g_assert_cmpstr(qdict_get_str(one, "name"), ==, "nop");
-    g_assert_cmpint(number(one, "count"), ==, 1);
-    one = element(context, "commands", 1);
-    g_assert_cmpstr(qdict_get_str(one, "name"), ==, "unknown");
-
-    one = element(state, "page-requests", 0);
-    g_assert_nonnull(one);
-    g_assert_cmpint(number(one, "context"), ==, 0);
-    g_assert_cmpint(number(one, "pasid"), ==, PASID);
-    g_assert_cmpint(number(one, "group"), ==, request.group);
-    g_assert_false(qdict_get_bool(qdict_get_qdict(state, "counters"),
-                                  "enabled"));
-    qobject_unref(state);
-
-    /* Stopped with the machine. */
-    qtest_qmp_assert_success(c.qts, "{'execute':'stop'}");
-    state = info(&c);
-    g_assert_true(qdict_get_bool(state, "enabled"));
-    g_assert_true(qdict_get_bool(state, "paused"));
-    qobject_unref(state);
-    qtest_qmp_assert_success(c.qts, "{'execute':'cont'}");
-    respond(&c, &request, 1);
-    wait_for(&c, i);
-
-    /* An error, and its cause. */
-    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL,
-                   c.tail + 17);
-    state = info(&c);
-    context = element(state, "contexts", 0);
-    g_assert_cmpstr(qdict_get_str(context, "state"), ==, "error");
-    g_assert_cmpstr(qdict_get_str(context, "cause"), ==, "doorbell");
-    g_assert_null(element(state, "page-requests", 0));
-    qobject_unref(state);
-
-    qpci_io_writel(c.dev, c.regs, CCAD_REG_CTRL, CCAD_CTRL_RESET);
-    state = info(&c);
-    g_assert_false(qdict_get_bool(state, "enabled"));
-    g_assert_true(qlist_empty(qdict_get_qlist(state, "contexts")));
-    g_assert_true(qlist_empty(qdict_get_qlist(state, "commands")));
-    qobject_unref(state);
-    stop(&c);
-}
-
-static int64_t qom_number(Ccad *c, const char *property)
-{
-    QDict *answer = qtest_qmp(c->qts, "{'execute':'qom-get','arguments':"
-                              "{'path':'/machine/peripheral/ccad0',"
-                              "'property':%s}}", property);
-    int64_t value = qdict_get_int(answer, "return");
-
-    qobject_unref(answer);
-    return value;
-}
-
-/* In the order of CCAD_STAT_*. */
-static const char *const statistics[CCAD_STAT_COUNT] = {
-    "commands", "errors", "read-local", "read-system", "write-local",
-    "write-system", "atc-hits", "translations", "page-requests",
-    "page-failures", "invalidations", "device-ns",
-};
-
-/* What each place tells of what was done, against what was done. */
-static void test_statistics(void)
-{
-    static const char *const kinds[] = {
-        "nop", "fence", "copy", "fill", "crc32c", "fetch-add", "unknown",
-    };
-    struct ccad_completion records[9];
-    struct ccad_desc copy = {
-        .opcode = CCAD_OP_COPY, .src = VA + PAGE(20), .dst = VA + PAGE(5),
-        .len = 0x400, .completion = VA + PAGE(6) };
-    uint64_t hits = 0, translations = 0, local = 0, ns = 0;
-    PageRequest request;
-    QDict *state;
-    unsigned n = 0;
-    uint32_t i;
-    Ccad c;
-
-    start(&c);
-    set_pte(&c, 20, c.mem.addr, PTE_RW);
-    records[n++] = run(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
-    records[n++] = run(&c, (struct ccad_desc) { .opcode = CCAD_OP_FENCE });
-    records[n++] = run(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_COPY, .src = VA + PAGE(2) + 0x10,
-        .dst = VA + PAGE(4), .len = 0x1800 });
-    records[n++] = run(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(20), .len = 0x800 });
-    records[n++] = run(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_FETCH_ADD, .dst = VA + PAGE(20), .len = 8 });
-    records[n++] = run(&c, (struct ccad_desc) { .opcode = 0xff });
-    i = submit(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(31), .len = 8 });
-    request = next_page_request(&c);
-    respond(&c, &request, 1);
-    records[n++] = wait_for(&c, i);
-    records[n++] = run(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(2), .len = 0x80 });
-    /* Context 1, of the same process. */
-    qtest_memwrite(c.qts, PAGES + PAGE(13), &copy, sizeof(copy));
-    enable_context(&c, 1, VA + PAGE(13));
-    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(1) + CCAD_DB_TAIL, 1);
-    records[n++] = wait_for_record(&c, PAGES + PAGE(6));
-    invalidate_page(&c, VA + PAGE(2));
-    g_assert_cmpuint(n, ==, ARRAY_SIZE(records));
-
-    for (n = 0; n < ARRAY_SIZE(records); n++) {
-        hits += records[n].atc_hits;
-        translations += records[n].translations;
-        local += records[n].bytes_local;
-        ns += records[n].device_ns;
-    }
-    g_assert_cmpuint(counter(&c, CCAD_STAT_COMMANDS), ==, n);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_ERRORS), ==, 2);
-    /* Besides operands there are descriptors and records. */
-    g_assert_cmpuint(counter(&c, CCAD_STAT_READ_LOCAL), ==, 0x400);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_WRITE_LOCAL), ==, 0x808);
-    g_assert_cmpuint(local, ==, 0xc08);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_READ_SYSTEM), ==,
-                     0x1800 + 0x80 + n * 64);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_WRITE_SYSTEM), ==,
-                     0x1800 + 0x400 + n * 64);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_PAGE_REQUESTS), ==, 1);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_PAGE_FAILURES), ==, 1);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==, 1);
-    g_assert_cmpuint(counter(&c, CCAD_STAT_DEVICE_NS), >, ns);
-    /* Two pages each: the ring and the record. */
-    g_assert_cmpuint(counter(&c, CCAD_STAT_ATC_HITS) +
-                     counter(&c, CCAD_STAT_TRANSLATIONS), ==,
-                     hits + translations + 2 * n);
-    g_assert_cmpuint(hits, >, 0);
-    g_assert_cmpuint(translations, >, 0);
-
-    state = info(&c);
-    for (n = 0; n < CCAD_STAT_COUNT; n++) {
-        g_autofree char *property = g_strdup_printf("stat-%s", statistics[n]);
-        g_autofree char *path = g_strdup_printf("statistics.%s",
-                                                statistics[n]);
-        int64_t want = counter(&c, n * 8);
-        int64_t sum = number(element(state, "contexts", 0), path) +
-                      number(element(state, "contexts", 1), path);
-
-        g_assert_cmpint(qom_number(&c, property), ==, want);
-        g_assert_cmpint(number(state, path), ==, want);
-        /* An invalidation is one of each context of its PASID. */
-        g_assert_cmpint(sum, ==, n * 8 == CCAD_STAT_INVALIDATIONS ? 2 * want
-                                                                 : want);
-        sum = 0;
-        for (unsigned k = 0; k < 2; k++) {
-            sum += qpci_io_readq(c.dev, c.regs, CCAD_DOORBELL(k) +
-                                 CCAD_DB_STATS + n * 8);
-        }
-        g_assert_cmpint(sum, ==, n * 8 == CCAD_STAT_INVALIDATIONS ? 2 * want
-                                                                 : want);
-    }
-    for (n = 0; n < ARRAY_SIZE(kinds); n++) {
-        g_autofree char *property = g_strdup_printf("stat-commands-%s",
-                                                    kinds[n]);
-        QDict *kind = element(state, "commands", n);
-        int64_t want = g_str_equal(kinds[n], "copy") ||
-                       g_str_equal(kinds[n], "crc32c") ? 2 : 1;
-
-        g_assert_cmpstr(qdict_get_str(kind, "name"), ==, kinds[n]);
-        g_assert_cmpint(number(kind, "count"), ==, want);
-        g_assert_cmpint(qom_number(&c, property), ==, want);
-    }
-    g_assert_null(element(state, "commands", n));
-    g_assert_cmpint(qom_number(&c, "stat-commands-gather"), ==, 0);
-    qobject_unref(state);
-    stop(&c);
-}
-
-static void test_qtree(void)
-{
-    Ccad c;
-    g_autofree char *tree = NULL;
-
-    start(&c);
-    tree = qtest_hmp(c.qts, "info qtree");
-    g_assert_nonnull(strstr(tree, "dev: ccad, id \"ccad0\""));
-    g_assert_nonnull(strstr(tree, "contexts = 64 (0x40)"));
-    g_assert_nonnull(strstr(tree, "memdev = \"/objects/local\""));
     stop(&c);
 }
 
@@ -550,8 +293,5 @@ void ccad_add_qmp_tests(void)
     qtest_add_func("/ccad/qmp/errors", test_errors);
     qtest_add_func("/ccad/qmp/errors-without-port", test_errors_without_port);
     qtest_add_func("/ccad/qmp/hang", test_hang);
-    qtest_add_func("/ccad/qmp/query", test_query);
-    qtest_add_func("/ccad/qmp/statistics", test_statistics);
-    qtest_add_func("/ccad/qmp/qtree", test_qtree);
     qtest_add_func("/ccad/qmp/trace", test_trace);
 }

@@ -135,6 +135,7 @@ static CcadStatistics *ccad_statistics(CcadState *s, uint64_t base)
     stats->page_failures = ccad_reg64(s, base + CCAD_STAT_PAGE_FAILURES);
     stats->invalidations = ccad_reg64(s, base + CCAD_STAT_INVALIDATIONS);
     stats->device_ns = ccad_reg64(s, base + CCAD_STAT_DEVICE_NS);
+    stats->faults = ccad_reg64(s, base + CCAD_STAT_FAULTS);
     return stats;
 }
 
@@ -152,6 +153,43 @@ static CcadCommandCountList *ccad_commands(const uint64_t *counts)
         }
     }
     return list;
+}
+
+static CcadLatched *ccad_latched(const ccad_context_info *info)
+{
+    CcadLatched *latched;
+
+    if (!info->bound) {
+        return NULL;
+    }
+    latched = g_new0(CcadLatched, 1);
+    latched->physical = info->physical;
+    latched->has_pasid = !info->physical;
+    latched->pasid = info->pasid;
+    latched->vector = info->vector;
+    latched->ring = info->ring;
+    latched->ring_shift = info->ring_shift;
+    latched->priority = info->priority;
+    latched->slice_ns = info->slice_ns;
+    latched->timeout_ms = info->timeout_ms;
+    return latched;
+}
+
+static CcadCommand *ccad_command(const ccad_context_info *info)
+{
+    CcadCommand *command;
+
+    if (!info->in_flight) {
+        return NULL;
+    }
+    command = g_new0(CcadCommand, 1);
+    command->name = g_strdup(ccad_command_names[MIN(info->opcode,
+                                                    CCAD_COMMAND_KINDS - 1)]);
+    command->tag = info->tag;
+    command->done = info->done;
+    command->has_deadline_ns = info->deadline_ns != UINT64_MAX;
+    command->deadline_ns = info->deadline_ns;
+    return command;
 }
 
 static CcadContext *ccad_context(CcadState *s, uint32_t n)
@@ -173,14 +211,15 @@ static CcadContext *ccad_context(CcadState *s, uint32_t n)
     context->place = (CcadContextPlace)info.place;
     context->physical = ccad_reg32(s, block + CCAD_CTX_CTRL) &
                         CCAD_CTX_CTRL_PHYSICAL;
-    context->has_pasid = info.bound && !context->physical;
-    context->pasid = info.pasid;
+    context->pasid = ccad_reg32(s, block + CCAD_CTX_PASID);
     context->vector = ccad_reg32(s, block + CCAD_CTX_VECTOR);
     context->ring = ccad_reg64(s, block + CCAD_CTX_RING);
     context->ring_shift = ccad_reg32(s, block + CCAD_CTX_RING_SHIFT);
     context->priority = ccad_reg32(s, block + CCAD_CTX_PRIORITY);
     context->slice_ns = ccad_reg32(s, block + CCAD_CTX_SLICE_NS);
     context->timeout_ms = ccad_reg32(s, block + CCAD_CTX_TIMEOUT_MS);
+    context->latched = ccad_latched(&info);
+    context->command = ccad_command(&info);
     context->head = ccad_reg32(s, doorbell + CCAD_DB_HEAD);
     context->tail = ccad_reg32(s, doorbell + CCAD_DB_TAIL);
     context->clock_ns = ccad_reg64(s, doorbell + CCAD_DB_CLOCK);
@@ -189,14 +228,25 @@ static CcadContext *ccad_context(CcadState *s, uint32_t n)
     return context;
 }
 
-static CcadContextList *ccad_contexts(CcadState *s)
+/* Whether nobody has touched a context since the reset. */
+static bool ccad_context_is_blank(CcadState *s, uint32_t n)
+{
+    uint64_t block = CCAD_CTX(n), doorbell = CCAD_DOORBELL(n);
+
+    return !ccad_reg32(s, block + CCAD_CTX_CTRL) &&
+           !ccad_reg32(s, block + CCAD_CTX_STATUS) &&
+           !ccad_reg32(s, block + CCAD_CTX_PASID) &&
+           !ccad_reg64(s, block + CCAD_CTX_RING) &&
+           !ccad_reg32(s, block + CCAD_CTX_RING_SHIFT) &&
+           !ccad_reg64(s, doorbell + CCAD_DB_CLOCK);
+}
+
+CcadContextList *ccad_contexts(CcadState *s)
 {
     CcadContextList *list = NULL, **tail = &list;
 
     for (uint32_t n = 0; n < s->config.contexts; n++) {
-        uint32_t status = ccad_reg32(s, CCAD_CTX(n) + CCAD_CTX_STATUS);
-
-        if ((status & CCAD_CTX_STATE_MASK) != CCAD_CTX_DISABLED) {
+        if (!ccad_context_is_blank(s, n)) {
             QAPI_LIST_APPEND(tail, ccad_context(s, n));
         }
     }
@@ -218,7 +268,22 @@ static CcadEngineList *ccad_engines(CcadState *s)
     return list;
 }
 
-static CcadAtc *ccad_atc(CcadState *s)
+static void ccad_add_translation(void *opaque, uint32_t pasid,
+                                 const ccad_translation *translation)
+{
+    CcadTranslationList ***tail = opaque;
+    CcadTranslation *entry = g_new0(CcadTranslation, 1);
+
+    entry->pasid = pasid;
+    entry->va = translation->va;
+    entry->pa = translation->pa;
+    entry->size = translation->len;
+    entry->read = translation->read;
+    entry->write = translation->write;
+    QAPI_LIST_APPEND(*tail, entry);
+}
+
+static CcadAtc *ccad_atc(CcadState *s, bool translations)
 {
     CcadAtc *atc = g_new0(CcadAtc, 1);
 
@@ -228,6 +293,12 @@ static CcadAtc *ccad_atc(CcadState *s)
     atc->entries_4k = ccad_core_atc_entries(s->core, 12);
     atc->entries_2m = ccad_core_atc_entries(s->core, 21);
     atc->entries_1g = ccad_core_atc_entries(s->core, 30);
+    atc->has_translations = translations;
+    if (translations) {
+        CcadTranslationList **tail = &atc->translations;
+
+        ccad_core_atc_list(s->core, ccad_add_translation, &tail);
+    }
     return atc;
 }
 
@@ -250,6 +321,18 @@ static CcadPageRequestList *ccad_page_requests(CcadState *s)
     return list;
 }
 
+static uint32List *ccad_page_request_line(CcadState *s)
+{
+    uint32List *list = NULL, **tail = &list;
+    g_autofree uint32_t *line = g_new(uint32_t, s->config.contexts);
+    size_t n = ccad_core_page_request_line(s->core, line, s->config.contexts);
+
+    for (size_t i = 0; i < n; i++) {
+        QAPI_LIST_APPEND(tail, line[i]);
+    }
+    return list;
+}
+
 static CcadCounters *ccad_counters(CcadState *s)
 {
     CcadCounters *counters = g_new0(CcadCounters, 1);
@@ -265,10 +348,58 @@ static CcadCounters *ccad_counters(CcadState *s)
     counters->head = ccad_reg32(s, CCAD_REG_CNT_HEAD);
     counters->tail = ccad_reg32(s, CCAD_REG_CNT_TAIL);
     counters->lost = ccad_reg64(s, CCAD_REG_CNT_LOST);
+    counters->pasid = ccad_reg32(s, CCAD_REG_CNT_PASID);
+    counters->va = ccad_reg64(s, CCAD_REG_CNT_VA);
+    counters->read_local = ccad_reg64(s, CCAD_REG_CNT_READ_LOCAL);
+    counters->read_system = ccad_reg64(s, CCAD_REG_CNT_READ_SYSTEM);
+    counters->write_local = ccad_reg64(s, CCAD_REG_CNT_WRITE_LOCAL);
+    counters->write_system = ccad_reg64(s, CCAD_REG_CNT_WRITE_SYSTEM);
     return counters;
 }
 
-CcadInfo *qmp_query_ccad(const char *path, Error **errp)
+static CcadInjection *ccad_injection_info(const ccad_injection *injection)
+{
+    CcadInjection *info = g_new0(CcadInjection, 1);
+
+    info->seed = injection->seed;
+    info->lose_completion = injection->lose_completion;
+    info->lose_interrupt = injection->lose_interrupt;
+    info->fault_translation = injection->fault_translation;
+    info->fault_page_request = injection->fault_page_request;
+    info->fault_command = injection->fault_command;
+    info->delay_translation = injection->delay_translation;
+    info->delay_page_request = injection->delay_page_request;
+    info->delay_command = injection->delay_command;
+    info->delay_us = injection->delay_us;
+    return info;
+}
+
+static CcadConfig *ccad_config_info(CcadState *s)
+{
+    const ccad_config *config = &s->config;
+    CcadConfig *info = g_new0(CcadConfig, 1);
+
+    info->contexts = config->contexts;
+    info->engines = config->engines;
+    info->page_requests = config->page_requests;
+    info->page_request_group = config->page_request_group;
+    info->counters = config->counters;
+    info->time_slice_ns = config->slice_ns;
+    info->ordered = config->ordered;
+    info->q_volatile = s->is_volatile;
+    info->proximity_domain = s->proximity_domain;
+    info->local_latency_ns = config->cost.local_latency_ns;
+    info->local_bandwidth = config->cost.local_mbps;
+    info->system_latency_ns = config->cost.system_latency_ns;
+    info->system_bandwidth = config->cost.system_mbps;
+    info->translation_ns = config->cost.translation_ns;
+    info->page_request_ns = config->cost.page_request_ns;
+    info->injection = ccad_injection_info(&config->injection);
+    return info;
+}
+
+CcadInfo *qmp_query_ccad(const char *path, bool has_translations,
+                         bool translations, Error **errp)
 {
     CcadState *s = ccad_find(path, errp);
     uint64_t counts[CCAD_COMMAND_KINDS];
@@ -287,14 +418,16 @@ CcadInfo *qmp_query_ccad(const char *path, Error **errp)
     info->event = ccad_reg32(s, CCAD_REG_EVENT);
     info->event_mask = ccad_reg32(s, CCAD_REG_EVENT_MASK);
     info->clock_ns = ccad_reg64(s, CCAD_REG_CLOCK);
-    info->seed = s->config.injection.seed;
+    info->config = ccad_config_info(s);
     info->statistics = ccad_statistics(s, CCAD_REG_STATS);
     info->commands = ccad_commands(counts);
     info->contexts = ccad_contexts(s);
     info->engines = ccad_engines(s);
-    info->atc = ccad_atc(s);
+    info->atc = ccad_atc(s, has_translations && translations);
     info->page_requests = ccad_page_requests(s);
+    info->page_request_line = ccad_page_request_line(s);
     info->counters = ccad_counters(s);
     info->poison = ccad_poison(s);
+    info->poison_address = ccad_reg64(s, CCAD_REG_POISON_ADDR);
     return info;
 }

@@ -2,7 +2,8 @@
 /*
  * qtest of ccad: every reset, and unplugging, while contexts run and a page
  * request is outstanding.  Memory is left alone afterwards, nothing of before
- * is remembered, and the device works again.
+ * is remembered, and the device works again.  Likewise when what contexts need
+ * in configuration space goes off and on: bus mastering, ATS and PASID.
  */
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
@@ -247,6 +248,142 @@ static void test_unplug(void)
     stop(&c);
 }
 
+/* PASID goes off under an enabled context: faults, and no stale notifier. */
+static void test_pasid_off(void)
+{
+    Ccad c;
+
+    start(&c);
+    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
+    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, 1);
+    for (int tries = 0; (context_state(&c, 0) & CCAD_CTX_STATE_MASK) !=
+                        CCAD_CTX_ERROR; tries++) {
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+    g_assert_cmphex(context_state(&c, 0) >> CCAD_CTX_CAUSE_SHIFT, ==,
+                    CCAD_CAUSE_RING);
+    invalidate_page(&c, VA);
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==, 1);
+    qpci_io_writel(c.dev, c.regs, CCAD_CTX(0) + CCAD_CTX_CTRL, 0);
+    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
+    enable_context(&c, 0, RING);
+    g_assert_cmpuint(run(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);
+    stop(&c);
+}
+
+/* PASID goes off and on again: a PASID comes back with the next context. */
+static void test_pasid_toggled(void)
+{
+    const uint64_t done = PAGES + PAGE(13) + 0xf00;
+    struct ccad_desc d = {
+        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(4), .len = 8,
+        .completion = VA + PAGE(13) + 0xf00 };
+    uint64_t invalidations;
+    Ccad c;
+
+    start(&c);
+    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
+    qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
+    qtest_memwrite(c.qts, PAGES + PAGE(13), &d, sizeof(d));
+    enable_context_with(&c, 1, VA + PAGE(13), PASID);
+    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(1) + CCAD_DB_TAIL, 1);
+    g_assert_cmpuint(wait_for_record(&c, done).status, ==, CCAD_COMP_SUCCESS);
+    d.completion = 0;
+    g_assert_cmpuint(run(&c, d).status, ==, CCAD_COMP_SUCCESS);
+
+    /* And with it what the IOMMU says of it, once. */
+    invalidations = counter(&c, CCAD_STAT_INVALIDATIONS);
+    invalidate_page(&c, VA + PAGE(4));
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 1);
+    g_assert_cmpuint(run(&c, d).translations, ==, 1);
+    disable_context(&c, 1);
+    invalidate_page(&c, VA + PAGE(4));
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 2);
+    disable_context(&c, 0);
+    invalidate_page(&c, VA + PAGE(4));
+    g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==,
+                     invalidations + 2);
+    stop(&c);
+}
+
+/* What has to be on to enable a context, be its PASID in use or not. */
+static void test_needed(void)
+{
+    uint16_t command;
+    Ccad c;
+
+    start(&c);
+    command = qpci_config_readw(c.dev, PCI_COMMAND);
+    for (uint32_t pasid = PASID; pasid <= PASID2; pasid++) {
+        for (unsigned off = 0; off < 3; off++) {
+            qpci_config_writew(c.dev, PCI_COMMAND, off == 0 ?
+                               command & ~PCI_COMMAND_MASTER : command);
+            qtest_writew(c.qts, cfg(&c, 0x100 + PCI_ATS_CTRL),
+                         off == 1 ? 0 : PCI_ATS_CTRL_ENABLE);
+            if (off == 2) {
+                qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
+            }
+            try_context(&c, 1, RING, pasid);
+            g_assert_cmphex(context_state(&c, 1), ==, CCAD_CTX_ERROR |
+                            CCAD_CAUSE_CONFIG << CCAD_CTX_CAUSE_SHIFT);
+            disable_context(&c, 1);
+        }
+        qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL),
+                     PCI_PASID_CTRL_ENABLE);
+        enable_context_with(&c, 1, RING, pasid);
+        disable_context(&c, 1);
+    }
+    stop(&c);
+}
+
+/*
+ * Bus mastering or ATS goes off in the middle of commands: memory is left
+ * alone, what runs fails, and it works again.
+ */
+static void test_off_under_load(void)
+{
+    Ccad c;
+    uint16_t command;
+
+    start(&c);
+    command = qpci_config_readw(c.dev, PCI_COMMAND);
+    set_up_load(&c);
+    for (int round = 0; round < 20; round++) {
+        uint64_t ended;
+
+        start_load(&c);
+        g_usleep(round / 2 * 200);
+        if (round % 2) {
+            qtest_writew(c.qts, cfg(&c, 0x100 + PCI_ATS_CTRL), 0);
+        } else {
+            qpci_config_writew(c.dev, PCI_COMMAND,
+                               command & ~PCI_COMMAND_MASTER);
+        }
+        check_untouched(&c);
+        /* Its descriptors cannot be read any more; or it had ended before. */
+        for (int tries = 0; (context_state(&c, 1) & CCAD_CTX_STATE_MASK) !=
+                            CCAD_CTX_ERROR &&
+                            qpci_io_readl(c.dev, c.regs, CCAD_DOORBELL(1) +
+                                          CCAD_DB_HEAD) != 16; tries++) {
+            g_assert_cmpint(tries, <, 10000);
+            g_usleep(1000);
+        }
+        ended = counter(&c, CCAD_STAT_COMMANDS);
+        qpci_config_writew(c.dev, PCI_COMMAND, command);
+        qtest_writew(c.qts, cfg(&c, 0x100 + PCI_ATS_CTRL),
+                     PCI_ATS_CTRL_ENABLE);
+        disable_context(&c, 1);
+        g_assert_cmpuint(run(&c, (struct ccad_desc) {
+            .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);
+        g_assert_cmpuint(counter(&c, CCAD_STAT_COMMANDS), >, ended);
+    }
+    stop(&c);
+}
+
 void ccad_add_reset_tests(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(resets); i++) {
@@ -259,4 +396,8 @@ void ccad_add_reset_tests(void)
         qtest_add_data_func(memory, &resets[i], test_volatile);
     }
     qtest_add_func("/ccad/reset/unplug", test_unplug);
+    qtest_add_func("/ccad/enables/needed", test_needed);
+    qtest_add_func("/ccad/enables/pasid-off", test_pasid_off);
+    qtest_add_func("/ccad/enables/pasid-toggled", test_pasid_toggled);
+    qtest_add_func("/ccad/enables/off-under-load", test_off_under_load);
 }

@@ -4,6 +4,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-visit-ccad.h"
 #include "qapi/visitor.h"
 #include "ccad.h"
 
@@ -53,6 +54,7 @@ static const CcadStat ccad_stats[] = {
       "Invalidations of the address translation cache" },
     { "stat-device-ns", CCAD_STAT_DEVICE_NS,
       "Device time spent, nanoseconds" },
+    { "stat-faults", CCAD_STAT_FAULTS, "Commands ended with a page fault" },
 };
 
 QEMU_BUILD_BUG_ON(ARRAY_SIZE(ccad_stats) != CCAD_STAT_COUNT);
@@ -78,8 +80,23 @@ static void ccad_get_commands(Object *obj, Visitor *v, const char *name,
     visit_type_uint64(v, name, &value, errp);
 }
 
+static void ccad_get_contexts(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
+{
+    CcadState *s = CCAD(obj);
+    CcadContextList *contexts = s->core ? ccad_contexts(s) : NULL;
+
+    visit_type_CcadContextList(v, name, &contexts, errp);
+    qapi_free_CcadContextList(contexts);
+}
+
 void ccad_class_init_stats(ObjectClass *klass)
 {
+    object_class_property_add(klass, "stat-contexts", "CcadContextList",
+                              ccad_get_contexts, NULL, NULL, NULL);
+    object_class_property_set_description(klass, "stat-contexts",
+                                          "Contexts with their statistics, as "
+                                          "query-ccad tells them");
     for (uint32_t i = 0; i < CCAD_COMMAND_KINDS; i++) {
         g_autofree char *name =
             g_strdup_printf("stat-commands-%s", ccad_command_names[i]);

@@ -38,7 +38,8 @@ void qmp_ccad_inject_error(const char *path, CcadErrorKind kind, Error **errp)
     ccad_not_built(errp);
 }
 
-CcadInfo *qmp_query_ccad(const char *path, Error **errp)
+CcadInfo *qmp_query_ccad(const char *path, bool has_translations,
+                         bool translations, Error **errp)
 {
     ccad_not_built(errp);
     return NULL;

@@ -2,6 +2,7 @@
 /* For the qtests of ccad: see ccad-test-process.h. */
 #include "qemu/osdep.h"
 #include "hw/pci/pcie_regs.h"
+#include "qobject/qlist.h"
 #include "ccad-test-process.h"
 
 /* Guest physical memory; the IOMMU's own structures are at QVTD_MEM_BASE. */
@@ -111,7 +112,7 @@ uint32_t context_state(Ccad *c, unsigned n)
     return qpci_io_readl(c->dev, c->regs, CCAD_DOORBELL(n) + CCAD_DB_STATUS);
 }
 
-void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
+void try_context(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
 {
     uint32_t block = CCAD_CTX(n);
 
@@ -121,6 +122,11 @@ void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
     qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_RING_SHIFT, RING_SHIFT);
     qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_CTRL,
                    CCAD_CTX_CTRL_ENABLE);
+}
+
+void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid)
+{
+    try_context(c, n, ring, pasid);
     g_assert_cmphex(context_state(c, n), ==, CCAD_CTX_ENABLED);
 }
 
@@ -373,4 +379,44 @@ QDict *info(Ccad *c)
     qobject_ref(info);
     qobject_unref(answer);
     return info;
+}
+
+int64_t number(QDict *dict, const char *path)
+{
+    g_auto(GStrv) names = g_strsplit(path, ".", 0);
+    size_t i;
+
+    for (i = 0; names[i + 1]; i++) {
+        dict = qdict_get_qdict(dict, names[i]);
+        g_assert_nonnull(dict);
+    }
+    return qdict_get_int(dict, names[i]);
+}
+
+QDict *element(QDict *dict, const char *name, size_t n)
+{
+    const QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(dict, name), entry) {
+        if (!n--) {
+            return qobject_to(QDict, qlist_entry_obj(entry));
+        }
+    }
+    return NULL;
+}
+
+void wait_for_place(Ccad *c, const char *place)
+{
+    for (int tries = 0; ; tries++) {
+        QDict *state = info(c);
+        bool there = g_str_equal(qdict_get_str(element(state, "contexts", 0),
+                                               "place"), place);
+
+        qobject_unref(state);
+        if (there) {
+            return;
+        }
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
 }

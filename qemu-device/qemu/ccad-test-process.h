@@ -77,6 +77,8 @@ void enable_device(Ccad *c);
 uint32_t context_state(Ccad *c, unsigned n);
 void enable_context(Ccad *c, unsigned n, uint64_t ring);
 void enable_context_with(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid);
+/* The same, and it may fail. */
+void try_context(Ccad *c, unsigned n, uint64_t ring, uint32_t pasid);
 /* What PCI has of a machine that was started. */
 void find(Ccad *c);
 /* Everything that a machine loses when it is reset; the first part of it. */
@@ -114,5 +116,11 @@ uint64_t port_aer(uint16_t offset);
 uint32_t wait_for_root_status(Ccad *c);
 /* What query-ccad returns. */
 QDict *info(Ccad *c);
+/* A number in it, its names with dots between them. */
+int64_t number(QDict *dict, const char *path);
+/* Element n of the list of that name, or NULL. */
+QDict *element(QDict *dict, const char *name, size_t n);
+/* Wait for context 0, the first one enabled, to be somewhere. */
+void wait_for_place(Ccad *c, const char *place);
 
 #endif /* CCAD_TEST_PROCESS_H */

@@ -241,6 +241,25 @@ static void test_dvsec(void)
                 CCAD_DVSEC_PXM_NONE);
 }
 
+/* The memories of several devices may make up one node. */
+static void test_shared_node(void)
+{
+    Ccad c;
+
+    ccad_start(&c, ",proximity-domain=1 -object memory-backend-ram,id=other,"
+               "size=16M -device ccad,addr=05.0,memdev=other,"
+               "proximity-domain=1");
+    ccad_enable_ecam(c.bus);
+    for (int slot = 4; slot <= 5; slot++) {
+        QPCIDevice *dev = qpci_device_find(c.bus, QPCI_DEVFN(slot, 0));
+        uint16_t cap = find_ext_cap(dev, PCI_EXT_CAP_ID_DVSEC);
+
+        g_assert_cmpuint(ext_read(dev, cap + CCAD_DVSEC_PXM, 4), ==, 1);
+        g_free(dev);
+    }
+    ccad_stop(&c);
+}
+
 static void test_registers(void)
 {
     Ccad c;
@@ -372,6 +391,7 @@ int main(int argc, char **argv)
     qtest_add_func("/ccad/bar-of-many-contexts", test_bar_of_many_contexts);
     qtest_add_func("/ccad/capabilities", test_capabilities);
     qtest_add_func("/ccad/dvsec", test_dvsec);
+    qtest_add_func("/ccad/shared-node", test_shared_node);
     qtest_add_func("/ccad/registers", test_registers);
     qtest_add_func("/ccad/local-memory", test_local_memory);
     qtest_add_func("/ccad/unplug", test_unplug);
@@ -380,6 +400,7 @@ int main(int argc, char **argv)
     ccad_add_pri_tests();
     ccad_add_notify_tests();
     ccad_add_qmp_tests();
+    ccad_add_query_tests();
     ccad_add_reset_tests();
     ccad_add_migration_tests();
     result = g_test_run();

@@ -44,6 +44,7 @@ void ccad_add_notify_tests(void);
 void ccad_add_options_tests(void);
 void ccad_add_pri_tests(void);
 void ccad_add_qmp_tests(void);
+void ccad_add_query_tests(void);
 void ccad_add_reset_tests(void);
 
 #endif /* CCAD_TEST_H */

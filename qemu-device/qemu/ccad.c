@@ -291,7 +291,8 @@ static const struct {
     { "system-bandwidth", "Bandwidth of system memory, MiB/s" },
     { "translation-ns", "Device time of an ATS request" },
     { "page-request-ns", "Device time of a group of page requests" },
-    { "volatile", "Local memory loses its contents at every reset" },
+    { "volatile", "Local memory loses its contents at every reset, but for "
+                  "that by the control register" },
     { "x-seed", "Seed of the failures on purpose; 0 takes a random one and "
                 "tells it" },
     { "x-lose-completion", "Completion records that are not written, of a "

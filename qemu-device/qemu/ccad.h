@@ -116,4 +116,7 @@ extern const VMStateDescription ccad_vmstate;
 extern const char *const ccad_command_names[CCAD_COMMAND_KINDS];
 void ccad_class_init_stats(ObjectClass *klass);
 
+/* ccad-qmp.c: those of query-ccad, to be freed. */
+struct CcadContextList *ccad_contexts(CcadState *s);
+
 #endif /* HW_MISC_CCAD_H */

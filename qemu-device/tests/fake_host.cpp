@@ -122,7 +122,9 @@ ccad_host_ops FakeHost::ops() const
                 return false;
             }
             std::lock_guard lock(host.mutex_);
-            host.bound_.insert(pasid);
+            if (!host.bound_.contains(pasid)) {
+                host.bound_.insert(pasid);
+            }
             return true;
         },
         .pasid_unbind = [](void *opaque, uint32_t pasid) {

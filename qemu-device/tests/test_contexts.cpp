@@ -100,6 +100,20 @@ TEST_F(Contexts, BindTheirPasidOnce)
     EXPECT_THAT(host.bound(), testing::IsEmpty());
 }
 
+/* The host may have had to let it go, and says whether it can be used now. */
+TEST_F(Contexts, AskForAPasidInUse)
+{
+    Queue a = device.queue(0, 5);
+    Queue b = device.queue(1, 5);
+
+    b.disable();
+    host.bind_works = false;
+    b.enable();
+    EXPECT_EQ(b.cause(), CCAD_CAUSE_CONFIG);
+    EXPECT_EQ(a.run(nop()).status, CCAD_COMP_SUCCESS);
+    EXPECT_THAT(host.bound(), testing::ElementsAre(5));
+}
+
 /* The next process with this PASID must not meet the last one's pages. */
 TEST_F(Contexts, UnboundPasidsLeaveNoTranslation)
 {

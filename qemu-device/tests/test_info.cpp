@@ -129,6 +129,44 @@ TEST_F(Info, Contexts)
     EXPECT_TRUE(page_requests().empty());
 }
 
+/* What is latched and in flight, also of a device that has moved. */
+TEST_F(Info, CommandInFlight)
+{
+    Queue queue = device.queue(3);
+    host.populate(pasid, dst_va, page);
+    host.serving(FakeHost::Serving::never);
+    EXPECT_FALSE(context(3).in_flight);
+    ccad_desc desc = fill(dst_va + page - 24, 64, 1);
+    desc.tag = 0x8000'0001;
+    queue.submit(desc);
+    ASSERT_TRUE(eventually([&] { return host.requests().size() == 1; }));
+    queue.reg(CCAD_CTX_PRIORITY, 5);
+    queue.reg(CCAD_CTX_RING, 0, 8);
+
+    for (bool moved : {false, true}) {
+        if (moved) {
+            device.migrate();
+        }
+        ccad_context_info info = context(3);
+        EXPECT_TRUE(info.bound);
+        EXPECT_FALSE(info.physical);
+        EXPECT_EQ(info.ring, queue.ring());
+        EXPECT_EQ(info.ring_shift, 4);
+        EXPECT_EQ(info.priority, 0);
+        EXPECT_TRUE(info.in_flight);
+        EXPECT_EQ(info.opcode, CCAD_OP_FILL);
+        EXPECT_EQ(info.tag, 0x8000'0001);
+        EXPECT_EQ(info.done, 24);
+        EXPECT_EQ(info.deadline_ns, UINT64_MAX);
+    }
+    host.respond(host.requests()[0], CCAD_RESPONSE_FAILURE);
+    queue.wait(0);
+    EXPECT_TRUE(eventually([&] { return !context(3).in_flight; }));
+    EXPECT_EQ(queue.stat(CCAD_STAT_FAULTS), 1);
+    queue.disable();
+    EXPECT_FALSE(context(3).bound);
+}
+
 TEST_F(Info, EngineAtWork)
 {
     Queue queue = device.queue(1);
@@ -161,6 +199,26 @@ TEST_F(Info, AtcEntries)
     EXPECT_EQ(ccad_core_atc_entries(device.core(), 0), entries - 1);
     ccad_core_invalidate(device.core(), 0, true, 0, 0);
     EXPECT_EQ(ccad_core_atc_entries(device.core(), 0), 0);
+}
+
+TEST_F(Info, AtcList)
+{
+    using Entry = std::tuple<uint32_t, uint64_t, uint64_t, bool>;
+    std::vector<Entry> entries;
+    Queue queue = device.queue(0);
+
+    host.populate(pasid, dst_va, page);
+    queue.run(fill(dst_va, page, 1));
+    ccad_core_atc_list(
+        device.core(),
+        [](void *arg, uint32_t of, const ccad_translation *t) {
+            static_cast<std::vector<Entry> *>(arg)->emplace_back(
+                of, t->va, t->len, t->write);
+        },
+        &entries);
+    EXPECT_EQ(entries.size(), ccad_core_atc_entries(device.core(), 0));
+    EXPECT_THAT(entries,
+                testing::Contains(Entry{pasid, dst_va, page, true}));
 }
 
 TEST_F(Trace, LifeOfACommand)

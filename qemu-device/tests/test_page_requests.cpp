@@ -175,6 +175,31 @@ protected:
     Queue queue = device.queue();
 };
 
+/* The host's queue was full: sent again, more often than a page is asked for. */
+TEST_F(PageRequestsTest, LostAreSentAgain)
+{
+    host.serving(Serving::never);
+    host.add_region(pasid, {dst_va, page, true, true});
+    uint32_t index = queue.submit(fill(dst_va, 8, 1));
+    auto next = [&] {
+        EXPECT_TRUE(eventually([&] { return host.requests().size() == 1; }));
+        return host.requests().at(0);
+    };
+
+    for (int i = 0; i < 100; i++) {
+        host.respond(next(), CCAD_RESPONSE_BUSY);
+        ASSERT_TRUE(
+            eventually([&] { return host.timer_ns() != UINT64_MAX; }));
+        EXPECT_TRUE(host.requests().empty()) << "not at once";
+        host.advance_time(std::chrono::milliseconds(1));
+    }
+    auto request = next();
+    host.respond(request, host.serve(request));
+    auto record = queue.wait(index);
+    EXPECT_EQ(record.status, CCAD_COMP_SUCCESS);
+    EXPECT_EQ(record.page_requests, 1) << "those that came through";
+}
+
 class Served : public PageRequestsTest,
                public testing::WithParamInterface<Serving> {};
 

@@ -20,6 +20,10 @@ _HUGE, _PAGE = 2 << 20, 4096
 
 _MIB_S, _PER_S, _US, _NS = "MiB/s", "commands/s", "us", "ns"
 
+# What a ratio has to reach, by the name of its row.
+GOALS = {f"{where}: {op} of 2 MiB": -0.9 for where in ("core", "guest") for op in ("copy", "fill")}
+GOALS |= {f"guest: empty commands, {depth} in flight": -1.0 for depth in _DEPTHS}
+
 
 def core_table():
     """(name, unit, benchmark, yardstick, benchmark of the yardstick) of the core's rows."""
@@ -105,7 +109,7 @@ def rows(table, figures, of_core=None):
             if k not in where:
                 raise Fail(f"no figure {k} for '{name}'", "the whole output is in the log")
         value, other = figures[key], source[ykey]
-        out.append(bench_rows.row(name, value, unit, yardstick, other))
+        out.append(bench_rows.row(name, value, unit, yardstick, other, GOALS.get(name)))
     return out
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The rows of ccad bench device, from the output of the programs."""
 
+import contextlib
+import io
 import json
 import pathlib
 import re
@@ -68,6 +70,21 @@ class Rows(unittest.TestCase):
         lines = bench_rows.table(rows)
         self.assertEqual(len(lines), len(rows) + 1)
         self.assertTrue(lines[1].startswith(rows[0]["name"]))
+
+    def test_goals(self):
+        """What falls short of its goal is marked, and makes the command fail."""
+        rows = {r["name"]: r for r in self.all_rows()}
+        self.assertEqual(set(bench.GOALS) - set(rows), set(), "goals of no row")
+        self.assertEqual(rows["core: copy of 2 MiB"]["goal"], -0.9)
+        self.assertEqual(rows["guest: empty commands, 16 in flight"]["goal"], -1.0)
+        self.assertIsNone(rows["core: copy of 4 KiB"]["goal"])
+        table = [t for t in bench.core_table() if t[0] == "core: fill of 2 MiB"]
+        for value, missed in ((0.89, 1), (0.9, 0), (2, 0)):
+            (row,) = bench.rows(table, {table[0][2]: value, table[0][4]: 1})
+            with contextlib.redirect_stdout(io.StringIO()) as out, \
+                    contextlib.redirect_stderr(io.StringIO()):
+                self.assertEqual(bench_rows.report([row]), missed)
+            self.assertEqual("misses the goal" in out.getvalue(), bool(missed))
 
     def test_failures_are_said(self):
         with self.assertRaises(Fail):

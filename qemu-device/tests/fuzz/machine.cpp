@@ -138,13 +138,12 @@ Machine::Machine(const ccad_config &config) : config_(config)
         .pasid_bind = [](void *opaque, uint32_t pasid) {
             Machine &machine = Ops::self(opaque);
             machine.enter("pasid_bind");
-            if (machine.bound(pasid)) {
-                broken("a PASID is bound twice", pasid);
-            }
             if (!machine.policy.bind_works || pasid >= pasids) {
                 return false;
             }
-            machine.bound_.push_back(pasid);
+            if (!machine.bound(pasid)) {
+                machine.bound_.push_back(pasid);
+            }
             return true;
         },
         .pasid_unbind = [](void *opaque, uint32_t pasid) {
