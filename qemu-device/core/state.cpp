@@ -17,7 +17,7 @@ namespace ccad {
 namespace {
 
 constexpr uint32_t magic = 0x53414343; /* "CCAS" */
-constexpr uint32_t version = 1;
+constexpr uint32_t version = 2;
 
 /* Whether the opcode can go on from where the command says it is. */
 bool sound(const Command &command)
@@ -31,6 +31,9 @@ bool sound(const Command &command)
     case CCAD_OP_REDUCE:
         element = find_reduction(desc.arg)->element;
         return command.done <= desc.len && progress.have < element;
+    case CCAD_OP_COMPRESS:
+    case CCAD_OP_DECOMPRESS:
+        return command.done <= desc.len && command.value <= desc.arg;
     case CCAD_OP_LIST_WALK:
         return command.done <= desc.len &&
                progress.have <= sizeof(progress.bytes);
@@ -98,6 +101,9 @@ template <typename Archive> void Run::transfer(Archive &a)
         transfer_held(a, held, env_.atc, config_.pasid);
     }
 }
+
+template void Run::transfer(Saver &a);
+template void Run::transfer(Loader &a);
 
 /* Contexts by number, and whether they are still in the epoch noted. */
 struct Core::ByNumber {
@@ -239,17 +245,6 @@ std::optional<std::vector<uint8_t>> Core::save()
     if (running_ || busy_) {
         return std::nullopt;
     }
-    for (auto &context : contexts_) {
-        if (context->run.restart_unsavable()) {
-            /* It has no need any more of a page that it asked for. */
-            const Place place = context->schedule.place;
-            withdraw(*context);
-            context->epoch++;
-            if (place == Place::waiting || place == Place::stalled) {
-                scheduler_.move(*context, Place::ready);
-            }
-        }
-    }
     Saver a;
     a.raw(magic);
     a.raw(version);
@@ -289,6 +284,11 @@ const char *Core::load(std::span<const uint8_t> bytes)
         if (a.good()) {
             for (auto &context : contexts_) {
                 set_alarm(context->run.deadline());
+                /* Also for the commands that it has yet to begin. */
+                if (context->state == CCAD_CTX_ENABLED &&
+                    context->schedule.place != Place::idle) {
+                    set_alarm(context->run.config());
+                }
                 if (context->schedule.place == Place::delayed) {
                     set_alarm(context->delayed_until);
                 }
