@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The execution of a context's commands, one after the other, as a state
- * machine that never waits: advance() does one access at most and says what
- * it needs next.
+ * machine that never waits: advance() does one step at most, of a few
+ * accesses (command.hpp), and says what it needs next.
  *
  *   fetch -> execute -> complete -> fetch ...
  *

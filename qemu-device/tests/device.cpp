@@ -60,6 +60,13 @@ void Barrier::open()
     changed_.notify_all();
 }
 
+void Barrier::close()
+{
+    std::lock_guard lock(mutex_);
+
+    open_ = false;
+}
+
 Device::Device(const ccad_config &config) : config_(config)
 {
     ccad_host_ops ops = host.ops();
