@@ -9,12 +9,18 @@ namespace ccad {
 
 Meter &Run::meter_of(Operand operand)
 {
+    if (operand == Operand::again) {
+        return unmetered_;
+    }
     return of_command(operand) ? command_.meter : overhead_;
 }
 
 /* Put on the clock what an access to the operand has cost. */
 void Run::charge(Operand operand)
 {
+    if (operand == Operand::again) {
+        return;
+    }
     bool of_command = ccad::of_command(operand);
     Charge &charged = of_command ? command_.charged : overhead_charged_;
     Charge sum = ccad::charge(env_.cost, meter_of(operand));

@@ -35,6 +35,7 @@ struct Progress {
     uint64_t mark = 0;     /* an earlier node, met again in a cycle */
     uint64_t since = 0;    /* nodes since the mark, which is set anew */
     uint64_t span = 0;     /* after so many */
+    uint32_t sum = 0;      /* COMPRESS, DECOMPRESS: CRC of the output */
     ccad_page_copy page{};
 
     template <typename Archive> void transfer(Archive &a)
@@ -42,7 +43,7 @@ struct Progress {
         for (uint8_t &byte : bytes) {
             a(byte);
         }
-        a(have, loaded, copied, node, next, mark, since, span, page.src,
+        a(have, loaded, copied, node, next, mark, since, span, sum, page.src,
           page.dst);
     }
 
@@ -61,7 +62,7 @@ struct Command {
     uint8_t access = 0;
     uint64_t fault_addr = 0;
     Progress progress;
-    /* Not plain data: while it is there, the command cannot be saved. */
+    /* Not plain data: a command that was loaded has to make it anew. */
     std::unique_ptr<Codec, CodecDelete> codec;
 
     uint64_t left() const { return desc.len - done; }
@@ -116,7 +117,7 @@ struct Opcode {
     /* Whether the fields fit; those an opcode does not use are not looked at. */
     bool (*check)(const ccad_desc &desc);
     Stepped (*step)(Command &command, Operands &operands);
-    /* Before the first step, and again if it begins anew; may be null. */
+    /* Before the first step; may be null. */
     void (*begin)(Command &command) = nullptr;
     bool uses_arg2 = false; /* else it has to be zero */
     bool physical = false;  /* for contexts with physical addresses alone */

@@ -36,6 +36,7 @@ struct Context {
 
     /* Latched, and counted in the binding of its PASID if any; state lock. */
     bool bound = false;
+    uint64_t disabled = 0; /* how often */
     uint64_t invalidations_base = 0;
 
     /*
@@ -57,6 +58,8 @@ struct Context {
 struct Work {
     Context *context = nullptr;
     uint64_t epoch = 0;
+    uint64_t disabled = 0;
+    uint64_t resets = 0;
     std::optional<Reply> reply; /* not yet told to the run */
     uint64_t slice = 0;           /* most service */
     uint64_t until = UINT64_MAX;  /* position where another's turn comes */

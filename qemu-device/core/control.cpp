@@ -112,6 +112,7 @@ void Core::disable(Context &context)
         context.stats.set(CCAD_STAT_INVALIDATIONS,
                           context_stat(context, CCAD_STAT_INVALIDATIONS));
         context.bound = false;
+        context.disabled++;
         context.state = CCAD_CTX_DISABLED;
         if (context.run.config().physical) {
             return;
@@ -223,6 +224,7 @@ void Core::reset()
                 halt(*context, CCAD_CTX_DRAINING, CCAD_CAUSE_NONE);
             }
             requests_.clear();
+            resets_++;
         }
         atc_.invalidate(0, true, 0, UINT64_MAX);
         drain();
@@ -246,6 +248,7 @@ void Core::reset()
             context->halves = {};
             context->state = CCAD_CTX_DISABLED;
             context->bound = false;
+            context->disabled++;
             context->stats.clear();
         }
         event_ = 0;

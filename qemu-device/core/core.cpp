@@ -82,6 +82,8 @@ bool Core::next(Work &work)
     work = scheduler_.take();
     Context &context = *work.context;
     work.epoch = context.epoch.load(std::memory_order_relaxed);
+    work.disabled = context.disabled;
+    work.resets = resets_;
     work.reply = std::exchange(context.reply, std::nullopt);
     return true;
 }
@@ -138,7 +140,7 @@ void Core::fail(const Work &work, uint32_t cause)
         raise = set_event(CCAD_EVENT_CTX_ERROR);
     }
     if (raise) {
-        host_.interrupt(CCAD_VECTOR_EVENT);
+        before_reset(work, [this] { host_.interrupt(CCAD_VECTOR_EVENT); });
     }
 }
 

@@ -10,17 +10,22 @@
  *   state_        registers, queues, page requests, bindings
  *   the mutexes of the ATC, of the access counters and of poison
  *
- * A gate and state_ are never held together.  None is held when the host is
- * called, but for map, unmap, local_offset and now_ns, which run under a gate
- * (and, when a context stops, under control_ as well), and for now_ns and
- * set_timer, which run under state_.  An engine waits for nothing but work: a
- * context that waits for a page response waits without an engine.
+ * A gate and state_ are held together only to note that poison was met.  None
+ * is held when the host is called, but for map, unmap, local_offset, now_ns and
+ * trace, which run under a gate (and, when a context stops, under control_ as
+ * well), and for now_ns, set_timer and trace, which run under state_.  An
+ * engine waits for nothing but work: a context that waits for a page response
+ * waits without an engine.
  *
  * Stopping a context: its epoch changes under state_, every gate is passed,
  * and from then on the run belongs to the one who stopped it.  An engine that
  * was inside the host comes back, finds another epoch and lets go.  A command
  * that takes too long is stopped like that and handed on to an engine, which
  * ends it (timeout.cpp).
+ *
+ * What an engine tells the host after it has left the gate (interrupts, errors)
+ * it tells with the big lock held, under which contexts are disabled and the
+ * device is reset as well: before that, or not at all.
  */
 #pragma once
 
@@ -28,6 +33,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -87,8 +93,12 @@ public:
     void ask(const Work &work, const Miss &miss, const Group &group);
     void hang(const Work &work);
     void delay(const Work &work, uint64_t ns);
-    /* What came of an access; without locks or a gate held. */
-    void report(const Reports &reports);
+    /* With the gate held: it was met before anybody stops the context. */
+    bool note_poison(uint64_t offset);
+    /* What came of an access, and what note_poison() said; without locks. */
+    void report(const Work &work, const Reports &reports, bool raise);
+    /* The command that has ended asks for it; the same. */
+    void interrupt(const Work &work, uint32_t vector);
 
     /* Poison of local memory, for whoever manages the machine. */
     Poison &poison() { return poison_; }
@@ -114,7 +124,6 @@ private:
     void write_event_mask(uint32_t value);
 
     /* report.cpp; called without locks */
-    void report_poison(uint64_t offset);
     void report_counters();
     void control_counters(bool enable);
     void write_counters(uint32_t reg, uint64_t value);
@@ -135,6 +144,9 @@ private:
     uint64_t device_stat(uint32_t stat) const;
     bool set_event(uint32_t event);
     bool event_raised() const { return event_ & event_mask_; }
+
+    /* For an engine, without locks: call tell() unless there was a reset. */
+    void before_reset(const Work &work, const std::function<void()> &tell);
 
     /* state.cpp; with control_ and state_ held, while no engine runs */
     struct ByNumber;
@@ -173,6 +185,7 @@ private:
     uint32_t event_ = 0;
     uint32_t event_mask_ = 0;
     uint64_t poison_addr_ = 0; /* met first since its event was cleared */
+    uint64_t resets_ = 0;
     Halves halves_;
     Scheduler scheduler_;
     uint64_t alarm_ = UINT64_MAX; /* when timer() is called */

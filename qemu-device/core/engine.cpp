@@ -54,6 +54,7 @@ void Engine::slice(Work &work)
         uint64_t delay_ns = 0;
         bool over;
         Reports reports;
+        bool raise = false;
         {
             std::lock_guard lock(gate_);
             if (!core_.live(work)) {
@@ -72,6 +73,9 @@ void Engine::slice(Work &work)
                      !run.reports());
             run.publish();
             reports = run.take_reports();
+            if (reports.poison) {
+                raise = core_.note_poison(*reports.poison);
+            }
             delay_ns = next == Next::delay ? run.take_delay() : 0;
             miss = run.miss();
             if (next == Next::ask) {
@@ -79,7 +83,7 @@ void Engine::slice(Work &work)
             }
             vector = run.config().vector;
         }
-        core_.report(reports);
+        core_.report(work, reports, raise);
 
         switch (next) {
         case Next::advance:
@@ -91,9 +95,7 @@ void Engine::slice(Work &work)
             }
             break;
         case Next::interrupt:
-            core_.host().trace(CCAD_STEP_INTERRUPT, work.context->number,
-                               vector);
-            core_.host().interrupt(vector);
+            core_.interrupt(work, vector);
             break;
         case Next::idle:
             core_.put_back(work, false);

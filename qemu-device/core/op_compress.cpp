@@ -2,14 +2,17 @@
 /*
  * COMPRESS and DECOMPRESS, with zlib, piece by piece through windows.
  *
- * The state of zlib is no plain data, so that a command in flight can go on
- * where it stopped only in this process; to be saved it begins anew, which
- * gives the same since source and destination do not overlap.
+ * The state of zlib is no plain data, and is not saved.  A command that was
+ * loaded makes it anew before it goes on: it reads again what it had read, and
+ * drops what it had written, whose CRC says whether it is the same.
  */
+#include <isa-l/crc.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <new>
+#include <vector>
 
 #include "command.hpp"
 
@@ -95,6 +98,12 @@ public:
             throw std::bad_alloc();
         }
     }
+
+    /* Since the stream began; the sum is of the output. */
+    uint64_t consumed() const { return consumed_; }
+    uint64_t produced() const { return produced_; }
+    uint32_t sum() const { return sum_; }
+
     ~Codec() { compresses_ ? deflateEnd(&stream_) : inflateEnd(&stream_); }
     Codec(const Codec &) = delete;
     Codec &operator=(const Codec &) = delete;
@@ -110,12 +119,52 @@ public:
     Coded code(const uint8_t *in, uint64_t in_size, uint8_t *out,
                uint64_t out_size)
     {
+        uint64_t held = std::min<uint64_t>(held_.size(), out_size);
+        Coded coded{0, 0, held_.size() > held || !ended_ ? Z_OK : Z_STREAM_END};
+
+        std::copy_n(held_.begin(), held, out);
+        held_.erase(held_.begin(), held_.begin() + static_cast<long>(held));
+        if (held < out_size && !ended_) {
+            coded = run(in, in_size, out + held, out_size - held, !in_size);
+        }
+        coded.produced += held;
+        count(out, coded);
+        return coded;
+    }
+
+    /*
+     * The same for what had been coded before, of whose output so much is left;
+     * what comes out beyond that is held for code().  False if it gets nowhere.
+     */
+    bool repeat(const uint8_t *in, uint64_t in_size, uint64_t left, bool end)
+    {
+        std::array<uint8_t, max_output> out;
+        uint64_t room = out.size();
+
+        if (!compresses_) {
+            /* It stops where it did: as soon as it needs room or input. */
+            room = std::min(room, left);
+        }
+        Coded coded = run(in, in_size, out.data(), room, end);
+        ended_ = coded.result == Z_STREAM_END;
+        bool moved = coded.consumed || coded.produced;
+        uint64_t before = std::min(coded.produced, left);
+        held_.insert(held_.end(), out.data() + before,
+                     out.data() + coded.produced);
+        count(out.data(), {coded.consumed, before, coded.result});
+        return moved && (coded.result == Z_OK || (ended_ && compresses_));
+    }
+
+private:
+    Coded run(const uint8_t *in, uint64_t in_size, uint8_t *out,
+              uint64_t out_size, bool end)
+    {
         stream_.next_in = const_cast<uint8_t *>(in);
         stream_.avail_in = static_cast<uInt>(in_size);
         stream_.next_out = out;
         stream_.avail_out = static_cast<uInt>(out_size);
         int result = compresses_
-                         ? deflate(&stream_, in_size ? Z_NO_FLUSH : Z_FINISH)
+                         ? deflate(&stream_, end ? Z_FINISH : Z_NO_FLUSH)
                          : inflate(&stream_, Z_NO_FLUSH);
         if (result == Z_MEM_ERROR) {
             throw std::bad_alloc();
@@ -124,9 +173,21 @@ public:
                 result};
     }
 
-private:
+    void count(const uint8_t *out, const Coded &coded)
+    {
+        consumed_ += coded.consumed;
+        produced_ += coded.produced;
+        sum_ = crc32_iscsi(const_cast<uint8_t *>(out),
+                           static_cast<int>(coded.produced), sum_);
+    }
+
     z_stream stream_{};
     const bool compresses_;
+    bool ended_ = false;
+    std::vector<uint8_t> held_; /* output that comes before any other */
+    uint64_t consumed_ = 0;
+    uint64_t produced_ = 0;
+    uint32_t sum_ = 0;
 };
 
 void CodecDelete::operator()(Codec *codec) const
@@ -135,6 +196,12 @@ void CodecDelete::operator()(Codec *codec) const
 }
 
 namespace {
+
+bool behind(const Command &command)
+{
+    return command.codec->consumed() != command.done ||
+           command.codec->produced() != command.value;
+}
 
 struct Input {
     const uint8_t *data;
@@ -161,6 +228,7 @@ Stepped code(Command &command, Operands &operands, const Input &input,
             dst->use(coded.produced);
         }
         command.value += coded.produced;
+        command.progress.sum = command.codec->sum();
     } else {
         /* The stream may end here all the same, with its check sum. */
         uint8_t excess;
@@ -184,6 +252,36 @@ Stepped code(Command &command, Operands &operands, const Input &input,
     }
 }
 
+/* Bring the codec to where the command is. */
+Stepped catch_up(Command &command, Operands &operands)
+{
+    const ccad_desc &desc = command.desc;
+    Codec &codec = *command.codec;
+    uint64_t consumed = codec.consumed();
+    uint64_t left = command.done - consumed;
+    uint64_t output = command.value - codec.produced();
+    bool good;
+
+    if (left) {
+        OperandWindow src(operands, Operand::again, desc.src + consumed,
+                          desc.len - consumed, false);
+        if (!src) {
+            return Stepped::blocked;
+        }
+        uint64_t size = std::min({src->size(), max_input(desc), left});
+        good = codec.repeat(src->data(), size, output, false);
+        if (codec.consumed() != consumed) {
+            src->use(codec.consumed() - consumed);
+        }
+    } else {
+        good = codec.repeat(nullptr, 0, output, !command.left());
+    }
+    if (behind(command) ? good : codec.sum() == command.progress.sum) {
+        return Stepped::more;
+    }
+    return fail(command, CCAD_COMP_BAD_DATA);
+}
+
 Stepped step(Command &command, Operands &operands)
 {
     uint64_t consumed = 0;
@@ -192,6 +290,9 @@ Stepped step(Command &command, Operands &operands)
 
     if (!command.codec) {
         command.codec.reset(new Codec(command.desc));
+    }
+    if (behind(command)) {
+        return catch_up(command, operands);
     }
     if (!left) {
         return code(command, operands, {nullptr, 0}, consumed);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * NOP and FENCE.  Commands of one context run one after the other, so that a
- * fence has nothing to wait for; it is there for software that must not rely
- * on that.
+ * NOP and FENCE.  A command of a context is fetched when the one before has
+ * ended with everything that comes of it: its record written, what it reported
+ * delivered before that, its interrupt raised.  So a fence has nothing to wait
+ * for; it is there for software that must not rely on that.
  */
 #include "command.hpp"
 

@@ -4,47 +4,81 @@
 
 namespace ccad {
 
-void Core::report(const Reports &reports)
+void Core::before_reset(const Work &work, const std::function<void()> &tell)
+{
+    host_.locked([&] {
+        uint64_t resets;
+        {
+            std::lock_guard lock(state_);
+            resets = resets_;
+        }
+        if (resets == work.resets) {
+            tell();
+        }
+    });
+}
+
+/* Whether the event has to interrupt. */
+bool Core::note_poison(uint64_t offset)
+{
+    std::lock_guard lock(state_);
+
+    if (!(event_ & CCAD_EVENT_POISON)) {
+        poison_addr_ = offset & ~(Poison::line - 1);
+    }
+    return set_event(CCAD_EVENT_POISON);
+}
+
+void Core::report(const Work &work, const Reports &reports, bool raise)
 {
     if (reports.poison) {
-        report_poison(*reports.poison & ~(Poison::line - 1));
+        before_reset(work, [&] {
+            host_.error(CCAD_ERROR_POISON,
+                        *reports.poison & ~(Poison::line - 1));
+            if (raise) {
+                host_.interrupt(CCAD_VECTOR_EVENT);
+            }
+        });
     }
     if (reports.counters) {
         report_counters();
     }
 }
 
-void Core::report_poison(uint64_t offset)
+void Core::interrupt(const Work &work, uint32_t vector)
 {
-    bool raise;
-    {
-        std::lock_guard lock(state_);
-        if (!(event_ & CCAD_EVENT_POISON)) {
-            poison_addr_ = offset;
+    Context &context = *work.context;
+
+    host_.locked([&] {
+        uint64_t disabled;
+        {
+            std::lock_guard lock(state_);
+            disabled = context.disabled;
         }
-        raise = set_event(CCAD_EVENT_POISON);
-    }
-    host_.error(CCAD_ERROR_POISON, offset);
-    if (raise) {
-        host_.interrupt(CCAD_VECTOR_EVENT);
-    }
+        if (disabled == work.disabled) {
+            host_.trace(CCAD_STEP_INTERRUPT, context.number, vector);
+            host_.interrupt(vector);
+        }
+    });
 }
 
 void Core::report_counters()
 {
-    bool raise = false;
-
     counters_.forget_news();
-    host_.locked([this] { counters_.deliver(host_); });
-    {
-        std::lock_guard lock(state_);
-        if (counters_.take_event()) {
-            raise = set_event(CCAD_EVENT_COUNTERS);
+    host_.locked([this] {
+        bool raise = false;
+
+        counters_.deliver(host_);
+        {
+            std::lock_guard lock(state_);
+            if (counters_.take_event()) {
+                raise = set_event(CCAD_EVENT_COUNTERS);
+            }
         }
-    }
-    if (raise) {
-        host_.interrupt(CCAD_VECTOR_EVENT);
-    }
+        if (raise) {
+            host_.interrupt(CCAD_VECTOR_EVENT);
+        }
+    });
 }
 
 void Core::control_counters(bool enable)

@@ -121,6 +121,7 @@ Next Run::fetch()
             return Next::advance;
         }
         command_ = {};
+        unmetered_ = {};
         command_.desc = load_descriptor(window.data());
         window.use(sizeof(ccad_desc));
     }
@@ -161,7 +162,7 @@ Next Run::fetch()
 
 Next Run::execute()
 {
-    uint64_t before = bytes_of(command_.meter);
+    uint64_t before = bytes_of(command_.meter + unmetered_);
     Stepped stepped =
         find_opcode(command_.desc.opcode)->step(command_, *this);
 
@@ -170,7 +171,7 @@ Next Run::execute()
         post_counters();
     }
     reports_.counters |= env_.counters.news();
-    if (bytes_of(command_.meter) != before) {
+    if (bytes_of(command_.meter + unmetered_) != before) {
         fruitless_ = 0;
     }
     if (stepped == Stepped::ended) {
@@ -261,6 +262,7 @@ void Run::fault(uint8_t status)
     case Operand::src:
     case Operand::dst:
     case Operand::table:
+    case Operand::again:
         command_.access = miss_.write ? CCAD_ACCESS_WRITE : CCAD_ACCESS_READ;
         command_.fault_addr = miss_.va;
         end_command(status);
@@ -271,8 +273,10 @@ void Run::fault(uint8_t status)
 Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write)
 {
     auto index = static_cast<unsigned>(operand);
-    bool counts = env_.counters.on() && of_command(operand);
+    bool again = operand == Operand::again;
+    bool counts = env_.counters.on() && of_command(operand) && !again;
 
+    held_[index].apart = again;
     if (config_.physical) {
         /* Nor is there an address space to count in. */
         held_[index] = physical_addresses;
@@ -339,6 +343,7 @@ void Run::translated(
     }
 
     /* The rest of the operand was asked for as well: into the ATC with it. */
+    const bool apart = miss_.operand == Operand::again;
     bool got = false;
     bool stale = false;
     uint64_t cursor = miss_.va;
@@ -347,13 +352,19 @@ void Run::translated(
         if (!entry || !entry->covers(cursor) || !entry->allows(miss_.write)) {
             break;
         }
-        if (!env_.atc.insert(generation, config_.pasid, *entry)) {
+        bool good = apart ? env_.atc.fresh(generation, config_.pasid,
+                                           entry->first, entry->last)
+                          : env_.atc.insert(generation, config_.pasid, *entry);
+        if (!good) {
             stale = true; /* invalidated meanwhile */
             break;
         }
         if (!got) {
             held = {*entry, generation, true, true};
             got = true;
+        }
+        if (apart) {
+            break;
         }
         if (entry->last == UINT64_MAX) {
             break;
@@ -444,9 +455,6 @@ void Run::asked(Reply reply)
 {
     Meter &meter = meter_of(miss_.operand);
 
-    if (need_ != Need::page) {
-        return; /* the command that asked began anew */
-    }
     env_.host.trace(CCAD_STEP_ANSWER, number_, miss_.va, miss_.write,
                     reply.answer == Answer::success);
     if (reply.answer != Answer::busy) {
@@ -503,22 +511,6 @@ void Run::start_no_earlier(uint64_t position)
     if (this->position() < position) {
         origin_.store(position - clock(), std::memory_order_relaxed);
     }
-}
-
-bool Run::restart_unsavable()
-{
-    if (!command_.codec) {
-        return false;
-    }
-    clock_.store(clock() - operands_ns(), std::memory_order_relaxed);
-    begin_command(command_);
-    publish();
-    if (of_command(miss_.operand)) {
-        need_ = Need::nothing;
-    }
-    cursors_ = {};
-    fruitless_ = 0;
-    return true;
 }
 
 void Run::abort(bool record)

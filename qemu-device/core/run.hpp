@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The execution of a context's commands, one after the other, as a state
- * machine that never waits: advance() does one access at most and says what
- * it needs next.
+ * machine that never waits: advance() does one step at most, of a few
+ * accesses (command.hpp), and says what it needs next.
  *
  *   fetch -> execute -> complete -> fetch ...
  *
@@ -136,13 +136,6 @@ public:
     /* Nanoseconds of the host's time. */
     uint64_t take_delay() { return std::exchange(delay_ns_, 0); }
 
-    /*
-     * Before the run is saved: a command whose state is not plain data begins
-     * anew, as if it had not begun; what it did is taken off the meters and
-     * the clock, though not off the access counters.
-     */
-    bool restart_unsavable();
-
     /* Bring the statistics up to date. */
     void publish();
 
@@ -240,6 +233,7 @@ private:
     Command command_;
     Meter overhead_; /* of fetching and completing the command */
     Charge overhead_charged_;
+    Meter unmetered_; /* of Operand::again, since the command began */
     Meter published_; /* of both, what the statistics hold already */
     uint64_t published_ns_ = 0;
     std::atomic<uint64_t> shown_{0}; /* tag, opcode, 1: in flight */

@@ -31,6 +31,9 @@ bool sound(const Command &command)
     case CCAD_OP_REDUCE:
         element = find_reduction(desc.arg)->element;
         return command.done <= desc.len && progress.have < element;
+    case CCAD_OP_COMPRESS:
+    case CCAD_OP_DECOMPRESS:
+        return command.done <= desc.len && command.value <= desc.arg;
     case CCAD_OP_LIST_WALK:
         return command.done <= desc.len &&
                progress.have <= sizeof(progress.bytes);
@@ -99,6 +102,9 @@ template <typename Archive> void Run::transfer(Archive &a)
     }
     show();
 }
+
+template void Run::transfer(Saver &a);
+template void Run::transfer(Loader &a);
 
 /* Contexts by number, and whether they are still in the epoch noted. */
 struct Core::ByNumber {
@@ -240,17 +246,6 @@ std::optional<std::vector<uint8_t>> Core::save()
     if (running_ || busy_) {
         return std::nullopt;
     }
-    for (auto &context : contexts_) {
-        if (context->run.restart_unsavable()) {
-            /* It has no need any more of a page that it asked for. */
-            const Place place = context->schedule.place;
-            withdraw(*context);
-            context->epoch++;
-            if (place == Place::waiting || place == Place::stalled) {
-                scheduler_.move(*context, Place::ready);
-            }
-        }
-    }
     Saver a;
     a.raw(magic);
     a.raw(version);
@@ -290,6 +285,11 @@ const char *Core::load(std::span<const uint8_t> bytes)
         if (a.good()) {
             for (auto &context : contexts_) {
                 set_alarm(context->run.deadline());
+                /* Also for the commands that it has yet to begin. */
+                if (context->state == CCAD_CTX_ENABLED &&
+                    context->schedule.place != Place::idle) {
+                    set_alarm(context->run.config());
+                }
                 if (context->schedule.place == Place::delayed) {
                     set_alarm(context->delayed_until);
                 }

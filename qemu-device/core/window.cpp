@@ -17,6 +17,10 @@ bool resolve(Atc &atc, uint32_t pasid, Held &held, uint64_t va, bool write)
         atc.fresh(held.generation, pasid, held.entry.first, held.entry.last)) {
         return true;
     }
+    if (held.apart) {
+        held.valid = false;
+        return false;
+    }
     /* Before the lookup: an invalidation in between makes it too old. */
     uint64_t generation = atc.generation();
     auto entry = atc.lookup(pasid, va, write);

@@ -24,9 +24,12 @@
 
 namespace ccad {
 
-/* What an address of a context is used for. */
-enum class Operand : uint8_t { ring, completion, src, dst, table };
-inline constexpr unsigned operand_count = 5;
+/*
+ * What an address of a context is used for.  again is for what the command has
+ * read before: it costs and counts nothing, and leaves the ATC as it is.
+ */
+enum class Operand : uint8_t { ring, completion, src, dst, table, again };
+inline constexpr unsigned operand_count = 6;
 
 /* Whether it belongs to a command, or to the context's own machinery. */
 constexpr bool of_command(Operand operand)
@@ -40,6 +43,7 @@ struct Held {
     bool valid = false;
     bool asked = false; /* not used since the host gave it: no ATC hit */
     bool identity = false; /* addresses are physical: always good, no hit */
+    bool apart = false;    /* does not go through the ATC */
 };
 
 /* Every address is its own translation. */

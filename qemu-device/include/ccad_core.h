@@ -8,7 +8,7 @@
  *
  * Locks.  The host's big lock (BQL in QEMU) is outermost: the core calls the
  * host_ops with none of its own locks held, but for map, unmap, local_offset,
- * now_ns and set_timer, which must not take the big lock.  Every function
+ * now_ns, set_timer and trace, which must not take the big lock.  Every function
  * below may be called with the big lock held and never waits for an engine
  * that is inside a host_op which may take it; ccad_core_delete() alone joins
  * the engine threads and has to be called without the big lock.

@@ -60,6 +60,13 @@ void Barrier::open()
     changed_.notify_all();
 }
 
+void Barrier::close()
+{
+    std::lock_guard lock(mutex_);
+
+    open_ = false;
+}
+
 Device::Device(const ccad_config &config) : config_(config)
 {
     ccad_host_ops ops = host.ops();
@@ -109,6 +116,7 @@ void Device::migrate()
     {
         std::lock_guard lock(host.big_lock());
         std::vector<uint8_t> state = save();
+        ops.set_timer(&host, UINT64_MAX); /* that of the other machine */
         core_ = ccad_core_new(&config_, &ops, &host);
         EXPECT_STREQ(ccad_core_load(core_, state.data(), state.size()),
                      nullptr);

@@ -30,6 +30,7 @@ public:
     /* Until a thread waits at it. */
     bool reached();
     void open();
+    void close();
 
 private:
     std::mutex mutex_;

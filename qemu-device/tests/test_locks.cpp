@@ -63,7 +63,7 @@ TEST_F(LockRules, HostOperationsMayCallTheCore)
     device.reset();
 
     EXPECT_THAT(seen, testing::UnorderedElementsAre(
-                          "translate", "page_request", "interrupt",
+                          "translate", "page_request", "locked", "interrupt",
                           "pasid_bind", "pasid_unbind"));
 }
 

@@ -23,18 +23,42 @@ TEST_F(Opcodes, NopEndsWithItsTag)
     EXPECT_EQ(record.device_ns, 0);
 }
 
+/* Whoever sees its record sees all that came of the commands before it. */
 TEST_F(Opcodes, FenceEndsAfterTheCommandsBeforeIt)
 {
-    host.populate(pasid, dst_va, huge, false, true, huge);
+    constexpr unsigned before = 8;
+    const uint64_t ring = host.alloc(page);
+    host.populate(pasid, dst_va, huge, true, true, huge);
+    device.write(CCAD_REG_CNT_GRANULE_SHIFT, 12);
+    device.write(CCAD_REG_CNT_THRESHOLD, page / 64);
+    device.write(CCAD_REG_CNT_RING, ring, 8);
+    device.write(CCAD_REG_CNT_RING_SHIFT, 6);
+    device.write(CCAD_REG_CNT_BATCH, 64);
+    device.write(CCAD_REG_CNT_CTRL, CCAD_CNT_ENABLE);
     ccad_desc fence = nop();
     fence.opcode = CCAD_OP_FENCE;
 
-    uint32_t before = queue.push(fill(dst_va, huge, 7));
-    uint32_t last = queue.push(fence);
-    queue.ring_doorbell();
+    for (unsigned round = 1; round <= 20; round++) {
+        std::vector<uint32_t> indices;
+        for (unsigned i = 0; i < before; i++) {
+            ccad_desc desc = fill(dst_va + i * page, page, round);
+            desc.flags = CCAD_DESC_INTERRUPT;
+            indices.push_back(queue.push(desc));
+        }
+        device.write(CCAD_REG_CNT_TAIL,
+                     device.read(CCAD_REG_CNT_HEAD, 4));
+        uint32_t last = queue.push(fence);
+        queue.ring_doorbell();
 
-    EXPECT_EQ(queue.wait(last).status, CCAD_COMP_SUCCESS);
-    EXPECT_EQ(queue.record(before).status, CCAD_COMP_SUCCESS);
+        EXPECT_EQ(queue.wait(last).status, CCAD_COMP_SUCCESS);
+        EXPECT_EQ(host.interrupts(1), round * before);
+        EXPECT_EQ(device.read(CCAD_REG_CNT_HEAD, 4), round * before);
+        EXPECT_EQ(queue.stat(CCAD_STAT_COMMANDS), round * (before + 1));
+        for (unsigned i = 0; i < before; i++) {
+            EXPECT_EQ(queue.record(indices[i]).status, CCAD_COMP_SUCCESS);
+            EXPECT_EQ(*host.ptr(pasid, dst_va + i * page), round);
+        }
+    }
 }
 
 struct CopyCase {

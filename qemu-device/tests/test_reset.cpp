@@ -128,6 +128,102 @@ TEST_F(Reset, IgnoresLateResponses)
         << "there is no region: the current answer counts";
 }
 
+/*
+ * An engine that is about to tell the host something, with the device reset or
+ * the context disabled in between.
+ */
+class Late : public Reset {
+protected:
+    Late()
+    {
+        queue.run(nop());
+        device.write(CCAD_REG_EVENT_MASK,
+                     CCAD_EVENT_POISON | CCAD_EVENT_CTX_ERROR);
+        host.populate(pasid, src_va, page, true);
+        ccad_core_poison_inject(device.core(), 0, FakeHost::local_size);
+        host.on_op = [this](const char *op) {
+            if (std::string(op) == "locked" || std::string(op) == "error" ||
+                std::string(op) == "interrupt") {
+                telling.pass();
+            }
+        };
+    }
+    void TearDown() override
+    {
+        telling.open();
+        Reset::TearDown();
+    }
+    /* The engines are back, after what it would have told. */
+    void settle()
+    {
+        telling.open();
+        device.quiesce();
+    }
+
+    Barrier telling;
+};
+
+TEST_F(Late, NoPoisonAfterAReset)
+{
+    uint32_t index = queue.submit(crc(src_va, 8));
+    ASSERT_TRUE(telling.reached());
+    device.reset();
+    settle();
+    EXPECT_EQ(queue.record(index).status, CCAD_COMP_NONE);
+    EXPECT_EQ(device.read(CCAD_REG_POISON_ADDR), 0);
+    EXPECT_THAT(host.errors(), testing::IsEmpty());
+    EXPECT_EQ(host.interrupts(CCAD_VECTOR_EVENT), 0);
+    expect_pristine();
+}
+
+/* It was met, and that counts as long as there is no reset. */
+TEST_F(Late, PoisonOfADisabledContext)
+{
+    uint32_t index = queue.submit(crc(src_va, 8));
+    ASSERT_TRUE(telling.reached());
+    queue.disable();
+    EXPECT_EQ(queue.record(index).status, CCAD_COMP_POISON);
+    EXPECT_EQ(device.read(CCAD_REG_EVENT, 4), CCAD_EVENT_POISON)
+        << "it comes before the record";
+    settle();
+    EXPECT_EQ(host.errors().size(), 1);
+    EXPECT_EQ(host.interrupts(CCAD_VECTOR_EVENT), 1);
+}
+
+TEST_F(Late, NoErrorOfAContextAfterAReset)
+{
+    ccad_desc desc = nop();
+    desc.completion = 4;
+    queue.submit(desc);
+    ASSERT_TRUE(telling.reached());
+    EXPECT_EQ(queue.state(), CCAD_CTX_ERROR);
+    device.reset();
+    settle();
+    EXPECT_EQ(host.interrupts(CCAD_VECTOR_EVENT), 0);
+    expect_pristine();
+}
+
+TEST_F(Late, NoInterruptOfADisabledContext)
+{
+    for (bool by_reset : {false, true}) {
+        ccad_desc desc = nop();
+        desc.flags = CCAD_DESC_INTERRUPT;
+        uint32_t index = queue.submit(desc);
+        ASSERT_EQ(queue.wait(index).status, CCAD_COMP_SUCCESS);
+        ASSERT_TRUE(telling.reached());
+        if (by_reset) {
+            device.reset();
+        } else {
+            queue.disable();
+            queue.enable();
+        }
+        settle();
+        EXPECT_EQ(host.interrupts(1), 0);
+        telling.close();
+        device.enable();
+    }
+}
+
 /* All that may be outstanding are, and have to be free afterwards. */
 TEST(ResetWithBackPressure, FreesTheAllocation)
 {

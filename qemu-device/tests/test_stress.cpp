@@ -11,7 +11,8 @@
  * everything ends.  Under ThreadSanitizer a late access is a race with the
  * poison as well.  The last test proves that the watch can fail.
  *
- * CCAD_STRESS_SECONDS makes it longer; CCAD_STRESS_SEED repeats the choices.
+ * CCAD_FULL makes it longer, CCAD_STRESS_SECONDS as long as it says;
+ * CCAD_STRESS_SEED repeats the choices.
  */
 #include <isa-l/crc.h>
 
@@ -39,7 +40,8 @@ unsigned from_environment(const char *name, unsigned otherwise)
 }
 
 struct Plan {
-    unsigned seconds = from_environment("CCAD_STRESS_SECONDS", 2);
+    unsigned seconds = from_environment("CCAD_STRESS_SECONDS",
+                                        std::getenv("CCAD_FULL") ? 60 : 2);
     unsigned seed = from_environment("CCAD_STRESS_SEED",
                                      std::random_device()());
     bool failures = false; /* on purpose, and a clock that runs */
@@ -387,6 +389,18 @@ void Stress::resetter()
             EXPECT_EQ(ccad_core_page_requests(device.core(), &left, 1), 0);
             EXPECT_EQ(ccad_core_atc_entries(device.core(), 0), 0);
             resets++;
+            /* Engines may be about to tell something of before. */
+            auto told = [this] {
+                unsigned sum = 0;
+                for (uint32_t vector = 0; vector <= users; vector++) {
+                    sum += host.interrupts(vector);
+                }
+                return sum;
+            };
+            unsigned before = told();
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
+            EXPECT_EQ(told(), before) << "seed " << plan.seed;
+            EXPECT_EQ(device.read(CCAD_REG_EVENT, 4), 0);
         }
         device.enable();
     }
