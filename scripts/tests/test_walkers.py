@@ -3,6 +3,7 @@
 
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,46 @@ class Walkers(unittest.TestCase):
         code, said = self.run_script()
         self.assertEqual(code, 1)
         self.assertIn("mm/a.c: walk(): not in the table: first_node", said)
+
+    def uses(self, body, idioms):
+        """A function with such a body is a place with these idioms."""
+        self.write("mm/b.c", f"void f(void)\n{{\n{body}\n}}\n")
+        code, said = self.run_script()
+        self.assertEqual(code, 1, body)
+        self.assertIn(f"mm/b.c: f(): not in the table: {idioms}\n", said)
+
+    def test_zones_of_one_node(self):
+        for body, idioms in (
+                ("for (z = pgdat->nr_zones - 1; z >= 0; z--)\ng(z);", "pgdat->nr_zones"),
+                ("for (i = highest_zoneidx; i >= 0; i--)\ng(i);", "highest_zoneidx"),
+                ("for (i = 0; i <= sc->reclaim_idx; i++)\ng(i);", "sc->reclaim_idx"),
+                ("for (i = 0; i < ZONE_NORMAL; i++)\ng(pgdat->node_zones + i);", "node_zones"),
+                ("while (i < MAX_NR_ZONES)\ng(i++);", "MAX_NR_ZONES")):
+            with self.subTest(body):
+                self.uses(body, idioms)
+        # Zones of something else
+        self.write("mm/b.c", "void f(struct d *d)\n{\n\tfor (int i = 0; i < d->nr_zones; i++)\n\t\tg(i);\n}\n")
+        self.assertEqual(self.run_script()[0], 0)
+
+    def test_masks_of_nodes(self):
+        for body, idioms in (
+                ("return nodes_intersects(*mask, tsk->mems_allowed);", "mems_allowed nodes_intersects"),
+                ("return node_isset(nid, pol->nodes);", "node_isset"),
+                ("return nodes_subset(pol->nodes, *mask);", "nodes_subset"),
+                ("nodes_and(*mask, *mask,\n\t  cs->effective_mems);", "effective_mems nodes_and"),
+                ("node_set_state(nid, N_MEMORY);", "node_set_state")):
+            with self.subTest(body):
+                self.uses(body, idioms)
+
+    def test_every_idiom_by_itself(self):
+        names = runpy.run_path(str(self.top / SCRIPT))
+        uses = {"CALLS": "{}(x);", "NAMES": "g({});", "MEMBERS": "g(x->{});"}
+        idioms = [(use.format(idiom), idiom) for key, use in uses.items() for idiom in names[key]]
+        for i, (body, _) in enumerate(idioms):
+            self.write(f"mm/b{i}.c", f"void f(void)\n{{\n\t{body}\n}}\n")
+        said = self.run_script()[1].splitlines()
+        for i, (_, idiom) in enumerate(idioms):
+            self.assertIn(f"mm/b{i}.c: f(): not in the table: {idiom}", said)
 
     def test_what_is_gone(self):
         self.write("mm/a.c", SOURCE.replace("SYSCALL_DEFINE1(walk,", "SYSCALL_DEFINE1(stroll,"))
