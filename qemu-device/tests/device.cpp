@@ -116,6 +116,7 @@ void Device::migrate()
     {
         std::lock_guard lock(host.big_lock());
         std::vector<uint8_t> state = save();
+        ops.set_timer(&host, UINT64_MAX); /* that of the other machine */
         core_ = ccad_core_new(&config_, &ops, &host);
         EXPECT_STREQ(ccad_core_load(core_, state.data(), state.size()),
                      nullptr);
