@@ -497,14 +497,17 @@ TEST(StateOfACompression, TellsNothing)
             set_counters(device);
             Queue queue = device.queue(0);
             Queue other = device.queue(1, pasid + 1);
-            queue.submit(compress(src_va, 16 * page, dst_va, 32 * page));
             other.submit(crc(src_va, 64 * page));
+            if (!ordered) {
+                /* They share the ATC, and would do so at any time. */
+                device.enable();
+                other.wait(0);
+                device.quiesce();
+            }
+            queue.submit(compress(src_va, 16 * page, dst_va, 32 * page));
             device.enable();
             EXPECT_TRUE(
                 eventually([&] { return host.requests().size() == 1; }));
-            if (!ordered) {
-                other.wait(0);
-            }
             if (what == What::save) {
                 device.quiesce();
                 device.save();
