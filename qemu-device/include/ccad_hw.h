@@ -424,6 +424,6 @@ static_assert(CCAD_REG_STATS + CCAD_STAT_COUNT * 8 <= CCAD_REG_CNT_CTRL, "statis
 static_assert(CCAD_REG_CNT_WRITE_SYSTEM + 8 <= CCAD_REG_POISON_ADDR, "counters overlap");
 static_assert(CCAD_REG_POISON_LINES + 8 <= CCAD_CTX_BASE, "BAR0 overlaps");
 static_assert(CCAD_CTX_TIMEOUT_MS + 4 <= CCAD_CTX_STRIDE, "context blocks overlap");
-static_assert(CCAD_DB_STATS + CCAD_STAT_COUNT * 8 <= CCAD_DOORBELL_STRIDE, "doorbell pages overlap");
+static_assert(CCAD_DB_STATS + CCAD_STAT_COUNT * 8 <= CCAD_DOORBELL_STRIDE, "doorbells overlap");
 
 #endif /* CCAD_HW_H */

@@ -30,7 +30,8 @@ class Config:
 
 _NO_MIGRATION = ("CONFIG_MEMORY_HOTREMOVE", "CONFIG_COMPACTION", "CONFIG_TRANSPARENT_HUGEPAGE",
                  "CONFIG_NUMA_MIGRATION", "CONFIG_NUMA_BALANCING", "CONFIG_CMA",
-                 "CONFIG_CONTIG_ALLOC", "CONFIG_ACPI_HOTPLUG_MEMORY", "CONFIG_KSM")
+                 "CONFIG_CONTIG_ALLOC", "CONFIG_ACPI_HOTPLUG_MEMORY", "CONFIG_KSM",
+                 "CONFIG_MEMORY_FAILURE", "CONFIG_KEXEC_HANDOVER", "CONFIG_LIVEUPDATE")
 OPTION = "CONFIG_COHERENT_DEVICE_MEMORY"
 MATRIX = (
     Config("option on", on=(OPTION,)),
@@ -67,21 +68,41 @@ def option_of(makefile, obj):
     return None
 
 
-def _makefile(directory):
-    return "".join((directory / n).read_text(errors="replace") for n in ("Makefile", "Kbuild")
+def _makefile(directory, config):
+    """Text of the directory's makefiles, without what ifdef CONFIG_X leaves out."""
+    text = "".join((directory / n).read_text(errors="replace") for n in ("Makefile", "Kbuild")
                    if (directory / n).exists())
+    return conditional(text, config)
+
+
+def conditional(text, config):
+    """Other conditions than those of a CONFIG_X by itself are taken to hold."""
+    out, holds = [], []
+    for line in text.splitlines():
+        word, _, rest = line.strip().partition(" ")
+        if word in ("ifdef", "ifndef", "ifeq", "ifneq"):
+            known = rest.startswith("CONFIG_") and word in ("ifdef", "ifndef")
+            is_on = config.get(rest.strip(), "n") != "n"
+            holds.append((is_on == (word == "ifdef")) if known else None)
+        elif word == "else" and holds:
+            holds[-1] = None if holds[-1] is None else not holds[-1]
+        elif word == "endif" and holds:
+            holds.pop()
+        elif False not in holds:
+            out.append(line)
+    return "\n".join(out)
 
 
 def builds(where, obj, config):
     """Does this configuration {option: value} build the object?"""
     path = pathlib.PurePosixPath(obj)
-    what = option_of(_makefile(where / path.parent), path.name)
+    what = option_of(_makefile(where / path.parent, config), path.name)
     if what is None or what != "y" and config.get(what, "n") == "n":
         return False
     for d in path.parents:
         if d.parent == d or str(d.parent) == ".":
             break
-        what = option_of(_makefile(where / d.parent), d.name + "/")
+        what = option_of(_makefile(where / d.parent, config), d.name + "/")
         if what not in (None, "y") and config.get(what, "n") == "n":
             return False
     return True
@@ -203,8 +224,9 @@ def check_config(where, top, c, names, log, complaints, old="base"):
         (f", {rest} not)" if rest else ")")
 
 
-# Debian's sparse 0.6.4 does not know __typeof_unqual__, and make C=2 would leave it out
-_SPARSE = ("C=2", "CHECK=sparse -D__typeof_unqual__=__typeof__")
+# Debian's sparse 0.6.4 does not know __typeof_unqual__, nor the value of a
+# __builtin_strlen() in an assertion; and make C=2 would leave it out
+_SPARSE = ("C=2", "CHECK=sparse -D__typeof_unqual__=__typeof__ '-D__builtin_strlen(x)=(sizeof(x)-1)'")
 _NO_SPARSE = "is not available or not up to date"
 
 

@@ -23,6 +23,14 @@ class Matrix(unittest.TestCase):
             self.assertFalse(series_matrix.builds(top, "drivers/x/y/included.o", on))
             self.assertFalse(series_matrix.builds(top, "drivers/x/y/a.o", {**on, "CONFIG_X": "n"}))
 
+    def test_builds_only_with_another_option(self):
+        text = ("ifdef CONFIG_M\nobj-y += a.o\nelse\nobj-y += b.o\nendif\n"
+                "ifeq ($(X),y)\nobj-y += c.o\nendif\n")
+        on = series_matrix.conditional(text, {"CONFIG_M": "y"}).split()
+        off = series_matrix.conditional(text, {}).split()
+        self.assertEqual([o for o in on if ".o" in o], ["a.o", "c.o"])
+        self.assertEqual([o for o in off if ".o" in o], ["b.o", "c.o"])
+
     def test_warnings_that_were_there_before(self):
         text = ("mm/a.c:10:2: warning: new\n../mm/a.c:20: warning: old [-Wold]\n"
                 "mm/a.c: In function 'f':\nmm/a.c:30:1: error: bad\n")

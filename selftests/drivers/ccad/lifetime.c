@@ -440,7 +440,7 @@ static bool log_has(int fd, const char *text)
 		if (n < 0)
 			continue;
 		record[n] = 0;
-		found |= strstr(record, text) != NULL;
+		found |= !!strstr(record, text);
 	}
 	return found;
 }

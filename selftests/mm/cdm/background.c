@@ -393,7 +393,7 @@ TEST_F_TIMEOUT(background, demotion, TIMEOUT)
 	char *here, *there;
 
 	if (lower < 0)
-		SKIP(return, "no ordinary node in a lower tier: HMAT has to say that one is slower");
+		SKIP(return, "no ordinary node in a lower tier: HMAT has to name a slower one");
 	if (set(DEMOTION, "true"))
 		SKIP(return, "no demotion");
 	if (cdm_group_make("+memory") || access(CDM_GROUP "/memory.reclaim", W_OK))

@@ -272,11 +272,8 @@ TEST_F(bound, shared_huge_pages)
 		ASSERT_EQ(at, map);
 		ASSERT_EQ(0, madvise(map, len, MADV_HUGEPAGE));
 		huge = cdm_node_value(node, "vmstat", "nr_shmem_hugepages");
-		if (way) {
-			ASSERT_EQ(0, cdm_task_policy(MPOL_BIND, self->mask));
-		} else {
-			ASSERT_EQ(0, cdm_bind(map, len, MPOL_BIND, self->mask, 0));
-		}
+		ASSERT_EQ(0, way ? cdm_task_policy(MPOL_BIND, self->mask) :
+				   cdm_bind(map, len, MPOL_BIND, self->mask, 0));
 		cdm_write_pattern(map, len, 9);
 		ASSERT_EQ(0, cdm_task_policy(MPOL_DEFAULT, 0));
 		cdm_used_pages(node);
