@@ -165,6 +165,11 @@ TEST_F_TIMEOUT(areas, kfence_pool, 120)
 	ASSERT_EQ(0, cdm_usage_read(self->node, &self->before));
 	ret = cdm_write_string(KFENCE, "100");
 	ASSERT_EQ(0, cdm_pool_resize(self->ordinary, self->pool));
+	/* A pool is made just once, so this cannot be tried again */
+	if (self->control && !ret && cdm_used_pages(self->node) - self->before.used < POOL) {
+		cdm_write_string(KFENCE, "0");
+		SKIP(return, "the ordinary node had room for it all the same");
+	}
 	expect_untouched(_metadata, self, POOL);
 	if (ret)
 		ret = cdm_write_string(KFENCE, "100");
