@@ -128,10 +128,10 @@ TEST_F_TIMEOUT(areas, cma, 300)
 	/* Only the device has room at first, which is as good as none. */
 	moved = cdm_vmstat("pgmigrate_success");
 	ret = cdm_write_string(CMA "alloc", pages);
+	/* First of all: not even the kernel has memory to look up a file now */
+	for (first = 0; first < ROOM; first++)
+		munmap(chunks[first], CHUNK);
 	if (ret) {
-		/* First of all: not even the kernel has memory to look up a file now */
-		for (first = 0; first < ROOM; first++)
-			munmap(chunks[first], CHUNK);
 		expect_untouched(_metadata, self, 0);
 		ret = cdm_write_string(CMA "alloc", pages);
 	}
