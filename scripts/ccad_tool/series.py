@@ -154,13 +154,9 @@ def _objects(where):
 
 def _enabled(where, out, objects, extra):
     """Those of the objects that the configuration builds; options are switched on for the rest."""
-    need = {}
-    for o in objects:
-        top = (where / o).parent
-        text = "".join((top / n).read_text(errors="replace") for n in ("Makefile", "Kbuild")
-                       if (top / n).exists())
-        need[o] = series_matrix.option_of(text, pathlib.Path(o).name)
     got = kernel.wanted((out / ".config").read_text())
+    need = {o: series_matrix.option_of(series_matrix.makefile((where / o).parent, got), pathlib.Path(o).name)
+            for o in objects}
     off = {c for c in need.values() if c and c != "y" and got.get(c, "n") == "n"} - set(extra)
     if off:
         extra += sorted(off)

@@ -68,7 +68,7 @@ def option_of(makefile, obj):
     return None
 
 
-def _makefile(directory, config):
+def makefile(directory, config):
     """Text of the directory's makefiles, without what ifdef CONFIG_X leaves out."""
     text = "".join((directory / n).read_text(errors="replace") for n in ("Makefile", "Kbuild")
                    if (directory / n).exists())
@@ -96,13 +96,13 @@ def conditional(text, config):
 def builds(where, obj, config):
     """Does this configuration {option: value} build the object?"""
     path = pathlib.PurePosixPath(obj)
-    what = option_of(_makefile(where / path.parent, config), path.name)
+    what = option_of(makefile(where / path.parent, config), path.name)
     if what is None or what != "y" and config.get(what, "n") == "n":
         return False
     for d in path.parents:
         if d.parent == d or str(d.parent) == ".":
             break
-        what = option_of(_makefile(where / d.parent, config), d.name + "/")
+        what = option_of(makefile(where / d.parent, config), d.name + "/")
         if what not in (None, "y") and config.get(what, "n") == "n":
             return False
     return True
