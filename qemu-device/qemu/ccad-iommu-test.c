@@ -237,13 +237,7 @@ static void test_legacy_mode(void)
         qtest_writel(c.qts, VTD + DMAR_GCMD_REG, on ? VTD_GCMD_TE : 0);
         enable_context(&c, 0, RING);
         qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, 1);
-        for (int tries = 0; (context_state(&c, 0) & CCAD_CTX_STATE_MASK) !=
-                            CCAD_CTX_ERROR; tries++) {
-            g_assert_cmpint(tries, <, 10000);
-            g_usleep(1000);
-        }
-        g_assert_cmphex(context_state(&c, 0) >> CCAD_CTX_CAUSE_SHIFT, ==,
-                        CCAD_CAUSE_RING);
+        wait_for_error(&c, 0, CCAD_CAUSE_RING);
         disable_context(&c, 0);
     }
 

@@ -59,11 +59,24 @@ static void test_single(void)
     stop(&c);
 }
 
+/* A group for pages 30 to 32, which get something behind them. */
+static void serve_group(Ccad *c)
+{
+    PageRequest requests[3];
+
+    for (unsigned n = 0; n < 3; n++) {
+        requests[n] = next_of_group(c, n == 2);
+        g_assert_cmphex(requests[n].va, ==, VA + PAGE(30 + n));
+        g_assert_cmpuint(requests[n].group, ==, requests[0].group);
+        set_pte(c, 30 + n, PAGES + PAGE(4 + n), PTE_RW);
+    }
+    respond(c, &requests[2], 0);
+}
+
 /* What comes next in an operand is requested along, and answered along. */
 static void test_group(void)
 {
     Ccad c;
-    PageRequest requests[3];
     struct ccad_completion r;
     uint32_t i;
 
@@ -71,13 +84,7 @@ static void test_group(void)
     i = submit(&c, (struct ccad_desc) {
         .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30) + 0xff0,
         .len = 0x1020, .arg = ~0ULL });
-    for (unsigned n = 0; n < 3; n++) {
-        requests[n] = next_of_group(&c, n == 2);
-        g_assert_cmphex(requests[n].va, ==, VA + PAGE(30 + n));
-        g_assert_cmpuint(requests[n].group, ==, requests[0].group);
-        set_pte(&c, 30 + n, PAGES + PAGE(4 + n), PTE_RW);
-    }
-    respond(&c, &requests[2], 0);
+    serve_group(&c);
     r = wait_for(&c, i);
     g_assert_cmpuint(r.status, ==, CCAD_COMP_SUCCESS);
     g_assert_cmpuint(r.page_requests, ==, 3);
@@ -116,7 +123,6 @@ static void test_failure(void)
 static void test_overflow(void)
 {
     for (unsigned room = 0; room < 2; room++) {
-        PageRequest requests[3];
         uint64_t tail, full;
         uint32_t i;
         Ccad c;
@@ -151,13 +157,7 @@ static void test_overflow(void)
         qtest_writel(c.qts, VTD + DMAR_PRS_REG, VTD_PR_STATUS_PRO |
                      VTD_PR_STATUS_PPR);
         qtest_clock_step(c.qts, 1000 * 1000);
-        for (unsigned n = 0; n < 3; n++) {
-            requests[n] = next_of_group(&c, n == 2);
-            g_assert_cmphex(requests[n].va, ==, VA + PAGE(30 + n));
-            g_assert_cmpuint(requests[n].group, ==, requests[0].group);
-            set_pte(&c, 30 + n, PAGES + PAGE(4 + n), PTE_RW);
-        }
-        respond(&c, &requests[2], 0);
+        serve_group(&c);
         g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_SUCCESS);
         g_assert_cmpuint(counter(&c, CCAD_STAT_PAGE_REQUESTS), ==, 3);
         stop(&c);

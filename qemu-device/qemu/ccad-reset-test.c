@@ -256,13 +256,7 @@ static void test_pasid_off(void)
     start(&c);
     qtest_writew(c.qts, cfg(&c, 0x110 + PCI_PASID_CTRL), 0);
     qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, 1);
-    for (int tries = 0; (context_state(&c, 0) & CCAD_CTX_STATE_MASK) !=
-                        CCAD_CTX_ERROR; tries++) {
-        g_assert_cmpint(tries, <, 10000);
-        g_usleep(1000);
-    }
-    g_assert_cmphex(context_state(&c, 0) >> CCAD_CTX_CAUSE_SHIFT, ==,
-                    CCAD_CAUSE_RING);
+    wait_for_error(&c, 0, CCAD_CAUSE_RING);
     invalidate_page(&c, VA);
     g_assert_cmpuint(counter(&c, CCAD_STAT_INVALIDATIONS), ==, 1);
     qpci_io_writel(c.dev, c.regs, CCAD_CTX(0) + CCAD_CTX_CTRL, 0);

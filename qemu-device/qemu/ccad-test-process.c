@@ -321,6 +321,16 @@ void respond(Ccad *c, PageRequest *request, unsigned code)
           VTD_PRD_LPIG(1) | (uint64_t)request->group << 3);
 }
 
+void wait_for_error(Ccad *c, unsigned n, unsigned cause)
+{
+    for (int tries = 0; (context_state(c, n) & CCAD_CTX_STATE_MASK) !=
+                        CCAD_CTX_ERROR; tries++) {
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+    g_assert_cmphex(context_state(c, n) >> CCAD_CTX_CAUSE_SHIFT, ==, cause);
+}
+
 void disable_context(Ccad *c, unsigned n)
 {
     qpci_io_writel(c->dev, c->regs, CCAD_CTX(n) + CCAD_CTX_CTRL, 0);

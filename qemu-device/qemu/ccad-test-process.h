@@ -106,6 +106,8 @@ PageRequest next_page_request(Ccad *c);
 PageRequest next_of_group(Ccad *c, bool last);
 /* Code 0 is success, 1 an invalid request. */
 void respond(Ccad *c, PageRequest *request, unsigned code);
+/* Wait until context n has stopped with this cause, CCAD_CAUSE_*. */
+void wait_for_error(Ccad *c, unsigned n, unsigned cause);
 void disable_context(Ccad *c, unsigned n);
 void flr(Ccad *c);
 /* A driver behind a port that wants to hear of errors. */
