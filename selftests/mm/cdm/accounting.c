@@ -127,28 +127,6 @@ TEST_F(accounting, hugetlb_pool)
 	EXPECT_EQ(0, cdm_write_string("/proc/sys/vm/nr_hugepages", value));
 }
 
-/* A value of the node's zone with pages, in /proc/zoneinfo. */
-static long zone_value(int node, const char *name)
-{
-	char line[256], word[64];
-	bool in = false;
-	long value, sum = 0;
-	int nid;
-	FILE *f;
-
-	f = fopen("/proc/zoneinfo", "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "Node %d, zone", &nid) == 1)
-			in = nid == node;
-		else if (in && sscanf(line, " %63s %ld", word, &value) == 2 &&
-			 !strcmp(word, name))
-			sum += value;
-	}
-	if (f)
-		fclose(f);
-	return sum;
-}
-
 /* The figures of the node itself. */
 TEST_F(accounting, of_the_node)
 {
@@ -158,9 +136,9 @@ TEST_F(accounting, of_the_node)
 
 	used = cdm_used_pages(self->node);
 	anon = cdm_node_value(self->node, "meminfo", "AnonPages");
-	zone = zone_value(self->node, "nr_zone_active_anon") +
-		zone_value(self->node, "nr_zone_inactive_anon");
-	EXPECT_EQ(total, zone_value(self->node, "managed") * 4);
+	zone = cdm_zone_value(self->node, "nr_zone_active_anon") +
+		cdm_zone_value(self->node, "nr_zone_inactive_anon");
+	EXPECT_EQ(total, cdm_zone_value(self->node, "managed") * 4);
 	cdm_write_pattern(self->map, LEN, 122);
 	cdm_drain();
 	EXPECT_EQ(PAGES, cdm_used_pages(self->node) - used);
@@ -169,13 +147,13 @@ TEST_F(accounting, of_the_node)
 	/* What processors have in their lists, and give back, is neither used nor in MemFree */
 	for (i = 0; i < 100; i++) {
 		free = cdm_node_value(self->node, "meminfo", "MemFree");
-		if (free == zone_value(self->node, "nr_free_pages") * 4)
+		if (free == cdm_zone_value(self->node, "nr_free_pages") * 4)
 			break;
 	}
 	EXPECT_GT(100, i);
 	EXPECT_LE(free, total - 4 * cdm_used_pages(self->node));
-	EXPECT_EQ(PAGES, zone_value(self->node, "nr_zone_active_anon") +
-		  zone_value(self->node, "nr_zone_inactive_anon") - zone);
+	EXPECT_EQ(PAGES, cdm_zone_value(self->node, "nr_zone_active_anon") +
+		  cdm_zone_value(self->node, "nr_zone_inactive_anon") - zone);
 	EXPECT_EQ(PAGES, cdm_numa_maps_pages(self->map, self->node));
 }
 

@@ -192,6 +192,27 @@ static long free_pages(int node)
 	return nr;
 }
 
+long cdm_zone_value(int node, const char *name)
+{
+	long sum = -1, value;
+	char line[256], word[64];
+	bool in = false;
+	int nid;
+	FILE *f;
+
+	f = fopen("/proc/zoneinfo", "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "Node %d, zone", &nid) == 1)
+			in = nid == node;
+		else if (in && sscanf(line, " %63s %ld", word, &value) == 2 &&
+			 !strcmp(word, name))
+			sum = value + (sum > 0 ? sum : 0);
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
 /* All pages of the node, and those of them in the lists of processors */
 static long managed_pages(int node, long *listed)
 {
@@ -514,4 +535,20 @@ const char *cdm_scratch(void)
 		    fs.f_type == EXT4_SUPER_MAGIC)
 			return guesses[i];
 	return NULL;
+}
+
+int cdm_scratch_file(int flags)
+{
+	const char *dir = cdm_scratch();
+	char path[256];
+	int fd;
+
+	if (!dir)
+		return -ENOENT;
+	snprintf(path, sizeof(path), "%.200s/cdm-XXXXXX", dir);
+	fd = mkostemp(path, flags);
+	if (fd < 0)
+		return -errno;
+	unlink(path);
+	return fd;
 }

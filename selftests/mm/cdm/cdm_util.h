@@ -39,6 +39,8 @@ unsigned long cdm_parse_nodes(const char *list);
 bool cdm_node_in(const char *attr, int node);
 /* A value of meminfo (in kB), vmstat or numastat of a node; -1: no such name. */
 long cdm_node_value(int node, const char *file, const char *name);
+/* A value of the zones of @node in /proc/zoneinfo, their sum; -1: no such name. */
+long cdm_zone_value(int node, const char *name);
 /* A value of /proc/vmstat. */
 long cdm_vmstat(const char *name);
 /*
@@ -97,5 +99,7 @@ int cdm_state(int node, char *state, size_t len);
 
 /* A directory on a disk to make files in: $CDM_SCRATCH, or a guess. */
 const char *cdm_scratch(void);
+/* An unlinked file there, open(2) with @flags more; -ENOENT: no disk, or -errno. */
+int cdm_scratch_file(int flags);
 
 #endif /* CDM_UTIL_H */

@@ -466,23 +466,20 @@ TEST_F_TIMEOUT(cpuset, nobody_else_has_it, 120)
 /* Version 1 can spread page cache over all nodes of the set. */
 TEST_F_TIMEOUT(cpuset, spread_page_cache, 120)
 {
-	const char *dir = cdm_scratch();
 	struct cdm_usage before, after;
-	char path[256], what[512];
 	static char buffer[MB];
 	int fd, i, status;
+	char what[512];
 	pid_t pid;
 
 	if (variant->version != 1)
 		SKIP(return, "no such thing in version 2");
-	if (!dir)
+	fd = cdm_scratch_file(0);
+	if (fd == -ENOENT)
 		SKIP(return, "no disk to make a file on, set CDM_SCRATCH");
+	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, group_write(self, "cpuset.mems", self->both));
 	ASSERT_EQ(0, group_write(self, "cpuset.memory_spread_page", "1"));
-	snprintf(path, sizeof(path), "%.200s/cdm-XXXXXX", dir);
-	fd = mkstemp(path);
-	ASSERT_LE(0, fd);
-	unlink(path);
 	cdm_drain();
 	ASSERT_EQ(0, cdm_usage_read(self->node, &before));
 	pid = fork();

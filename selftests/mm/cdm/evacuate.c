@@ -212,9 +212,7 @@ TEST_F_TIMEOUT(evacuate, states, 120)
 TEST_F_TIMEOUT(evacuate, every_kind_moves, 120)
 {
 	char *anon = cdm_map(LEN), *thp = cdm_map_thp(LEN), *locked = cdm_map(LEN);
-	const char *dir = cdm_scratch();
 	char *shm, *file = NULL;
-	char path[256];
 	long moved;
 	pid_t pid;
 	int fd;
@@ -238,11 +236,9 @@ TEST_F_TIMEOUT(evacuate, every_kind_moves, 120)
 	cdm_write_pattern(thp, LEN, 2);
 	cdm_write_pattern(locked, LEN, 3);
 	cdm_write_pattern(shm, LEN, 4);
-	if (dir) {
-		snprintf(path, sizeof(path), "%s/evacuate.XXXXXX", dir);
-		fd = mkstemp(path);
+	fd = cdm_scratch_file(0);
+	if (fd != -ENOENT) {
 		ASSERT_LE(0, fd);
-		unlink(path);
 		ASSERT_EQ(0, ftruncate(fd, LEN));
 		file = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		ASSERT_NE(MAP_FAILED, file);

@@ -186,16 +186,12 @@ static void work_direct_io(struct worker *w)
 	char *map;
 
 	if (fd < 0) {
-		char path[256];
-
+		fd = cdm_scratch_file(O_DIRECT);
 		/* Without a disk: a worker that has an easy life */
-		if (!cdm_scratch())
+		if (fd == -ENOENT)
 			return work_fork(w);
-		snprintf(path, sizeof(path), "%.200s/stress-XXXXXX", cdm_scratch());
-		fd = mkostemp(path, O_DIRECT);
 		if (fd < 0)
 			broken(w, "open");
-		unlink(path);
 	}
 	map = bound(w, LEN, false);
 	cdm_write_pattern(map, LEN, w->round);
@@ -328,15 +324,11 @@ static void work_file(struct worker *w)
 	char *map;
 
 	if (fd < 0) {
-		char path[256];
-
-		if (!cdm_scratch())
+		fd = cdm_scratch_file(0);
+		if (fd == -ENOENT)
 			return work_shmem(w);
-		snprintf(path, sizeof(path), "%.200s/stress-XXXXXX", cdm_scratch());
-		fd = mkstemp(path);
 		if (fd < 0 || ftruncate(fd, LEN))
 			broken(w, "open");
-		unlink(path);
 	}
 	map = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)

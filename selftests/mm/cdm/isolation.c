@@ -170,27 +170,6 @@ TEST_F_TIMEOUT(isolation, sockets, TIMEOUT)
 	check(_metadata, self, &pressure_sockets, 48 * MB);
 }
 
-/* A value of the zone in /proc/zoneinfo, in pages: the sum of the node's zones. */
-static long zone_pages(int node, const char *name)
-{
-	long sum = -1, value;
-	char line[256], key[32];
-	bool in = false;
-	int nid;
-	FILE *f;
-
-	f = fopen("/proc/zoneinfo", "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "Node %d, zone", &nid) == 1)
-			in = nid == node;
-		if (in && sscanf(line, " %31s %ld", key, &value) == 2 && !strcmp(key, name))
-			sum = value + (sum > 0 ? sum : 0);
-	}
-	if (f)
-		fclose(f);
-	return sum;
-}
-
 /*
  * Who finds no ordinary memory wakes the kswapd of all nodes that might have
  * some, and that looks for what can go.  The node is nearly full, so that
@@ -212,7 +191,7 @@ TEST_F_TIMEOUT(isolation, kswapd, TIMEOUT)
 	/* Without, there is nothing about anonymous pages to look for */
 	if (cdm_swap_on(64 * MB))
 		SKIP(return, "no swap to be had");
-	high = zone_pages(self->node, "high");
+	high = cdm_zone_value(self->node, "high");
 	ASSERT_LT(0, high);
 	len = ((size_t)cdm_node_value(self->node, "meminfo", "MemFree") << 10) -
 		high * 4096 - 8 * MB;

@@ -52,19 +52,7 @@ FIXTURE_VARIANT_ADD(migrate, file)
 
 static int open_kind(enum kind kind)
 {
-	const char *dir = cdm_scratch();
-	char path[256];
-	int fd;
-
-	if (kind == SHMEM)
-		return memfd_create("cdm", 0);
-	if (!dir)
-		return -1;
-	snprintf(path, sizeof(path), "%.200s/cdm-XXXXXX", dir);
-	fd = mkstemp(path);
-	if (fd >= 0)
-		unlink(path);
-	return fd;
+	return kind == SHMEM ? memfd_create("cdm", 0) : cdm_scratch_file(0);
 }
 
 FIXTURE_SETUP(migrate)

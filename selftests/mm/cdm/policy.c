@@ -4,6 +4,7 @@
  * names a mix stays on its ordinary nodes, and a task's policy takes nothing
  * there but anonymous memory.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,10 +294,9 @@ TEST_F(bound, task_policy_leaves_files_alone)
 		"nr_file_pages", "nr_shmem", "nr_slab_reclaimable",
 		"nr_slab_unreclaimable", "nr_page_table_pages", "nr_kernel_stack",
 	};
-	const char *dir = cdm_scratch();
+	int shm, file = cdm_scratch_file(0);
 	long before[ARRAY_SIZE(kinds)];
-	int shm, file = -1;
-	char path[256], *buffer;
+	char *buffer;
 	unsigned int i;
 
 	buffer = malloc(MB);
@@ -304,11 +304,8 @@ TEST_F(bound, task_policy_leaves_files_alone)
 	memset(buffer, 9, MB);
 	shm = memfd_create("cdm", 0);
 	ASSERT_GE(shm, 0);
-	if (dir) {
-		snprintf(path, sizeof(path), "%.200s/cdm-XXXXXX", dir);
-		file = mkstemp(path);
+	if (file != -ENOENT) {
 		ASSERT_GE(file, 0);
-		unlink(path);
 		ASSERT_EQ(0, ftruncate(file, 16 * MB));
 	}
 	cdm_drain();

@@ -21,23 +21,6 @@
 
 static char chunk[CHUNK];
 
-/* An unlinked file on a disk. */
-static int scratch_file(void)
-{
-	const char *dir = cdm_scratch();
-	char path[256];
-	int fd;
-
-	if (!dir)
-		return -ENOENT;
-	snprintf(path, sizeof(path), "%.200s/cdm-XXXXXX", dir);
-	fd = mkstemp(path);
-	if (fd < 0)
-		return -errno;
-	unlink(path);
-	return fd;
-}
-
 /* Read a file that is one hole: page cache without a disk's time. */
 static long read_hole(size_t len)
 {
@@ -45,7 +28,7 @@ static long read_hole(size_t len)
 	ssize_t n;
 	int fd;
 
-	fd = scratch_file();
+	fd = cdm_scratch_file(0);
 	if (fd < 0)
 		return fd;
 	if (ftruncate(fd, len))
@@ -167,7 +150,7 @@ static long fill_cache_write(size_t len)
 	size_t done;
 	int fd;
 
-	fd = scratch_file();
+	fd = cdm_scratch_file(0);
 	if (fd < 0)
 		return fd;
 	for (done = 0; done < len; done += CHUNK)

@@ -4,6 +4,7 @@
  * anonymous memory of its own address space, whatever it is used for, and
  * nothing that the kernel keeps for it.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -88,16 +89,12 @@ TEST_F(task, heap)
 /* The copy is the task's, the original is everybody's. */
 TEST_F(task, private_copies_of_a_file)
 {
-	const char *dir = cdm_scratch();
-	char path[256], *copy, *file;
-	int fd;
+	int fd = cdm_scratch_file(0);
+	char *copy, *file;
 
-	if (!dir)
+	if (fd == -ENOENT)
 		SKIP(return, "no disk to make a file on, set CDM_SCRATCH");
-	snprintf(path, sizeof(path), "%.200s/cdm-XXXXXX", dir);
-	fd = mkstemp(path);
 	ASSERT_LE(0, fd);
-	unlink(path);
 	ASSERT_EQ(0, ftruncate(fd, LEN));
 	copy = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	file = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
