@@ -233,6 +233,12 @@ void Core::page_request_allocation(uint32_t allocation)
     std::lock_guard lock(state_);
 
     requests_.allocate(std::min(allocation, config_.page_requests));
+    /* Of the old allocation, and not sent yet: its context asks again. */
+    for (auto &context : contexts_) {
+        if (auto granted = std::exchange(context->granted, std::nullopt)) {
+            requests_.cancel(*granted);
+        }
+    }
     if (!allocation) {
         /* Nobody will answer; who stands in line is told when it asks. */
         while (auto request = requests_.end_one()) {
@@ -240,9 +246,6 @@ void Core::page_request_allocation(uint32_t allocation)
         }
         while (Context *context = requests_.give_up()) {
             make_ready(*context);
-        }
-        for (auto &context : contexts_) {
-            context->granted.reset();
         }
         return;
     }

@@ -356,6 +356,44 @@ TEST_F(Allocation, IsNotLostWithThoseWhoAreStopped)
     }
 }
 
+/* Room that was given before the allocation shrank, and not used yet. */
+TEST(AllocationByHand, CutsWhatIsNotSentYet)
+{
+    ccad_config config = small_config();
+    config.page_requests = 4;
+    config.page_request_group = 4;
+    config.host_driven = true;
+    Device device{config};
+    FakeHost &host = device.host;
+    device.enable();
+    std::vector<Queue> queues;
+    for (uint32_t i = 0; i < 2; i++) {
+        queues.push_back(device.queue(i, pasid + i));
+        host.add_region(pasid + i, {src_va, 4 * page});
+    }
+    host.serving(Serving::never);
+
+    uint32_t first = queues[0].submit(crc(src_va, 4 * page));
+    ccad_core_run(device.core());
+    uint32_t second = queues[1].submit(crc(src_va, 4 * page));
+    ccad_core_run(device.core());
+    auto request = host.requests().at(0);
+    ASSERT_EQ(host.requests().size(), 1);
+    host.respond(request, host.serve(request));
+    ccad_core_page_request_allocation(device.core(), 2);
+
+    ccad_core_run(device.core());
+    ASSERT_EQ(host.requests().size(), 1);
+    EXPECT_EQ(host.requests()[0].pages.size(), 2);
+    host.serving(Serving::inside);
+    host.respond(host.requests()[0], host.serve(host.requests()[0]));
+    ccad_core_run(device.core());
+    EXPECT_EQ(queues[0].record(first).status, CCAD_COMP_SUCCESS);
+    EXPECT_EQ(queues[1].record(second).status, CCAD_COMP_SUCCESS);
+    EXPECT_EQ(queues[1].record(second).page_requests, 4);
+    EXPECT_THAT(host.violations(), IsEmpty());
+}
+
 } // namespace
 
 } // namespace ccad::test
