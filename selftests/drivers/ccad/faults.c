@@ -162,13 +162,18 @@ TEST_F(fault, beyond_end_of_file)
 TEST_F(fault, counted)
 {
 	struct ccad_stats before, after;
+	long long device;
 
+	device = ccad_attr("stat_faults");
+	ASSERT_LE(0, device);
 	ccad_get_stats(&self->ctx, &before);
 	EXPECT_STATUS(CCAD_COMP_PAGE_FAULT, &self->ctx, ccad_fill(NULL, 0, 8), &self->comp);
 	ccad_get_stats(&self->ctx, &after);
 	EXPECT_EQ(before.commands + 1, after.commands);
 	EXPECT_EQ(before.errors + 1, after.errors);
 	EXPECT_EQ(before.page_failures + 1, after.page_failures);
+	EXPECT_EQ(before.faults + 1, after.faults);
+	EXPECT_EQ(device + 1, ccad_attr("stat_faults"));
 }
 
 TEST_F(fault, invalid_descriptors)

@@ -301,4 +301,5 @@ void ccad_get_stats(const struct ccad_ctx *ctx, struct ccad_stats *stats)
 	stats->page_failures = stat64(ctx, CCAD_STAT_PAGE_FAILURES);
 	stats->invalidations = stat64(ctx, CCAD_STAT_INVALIDATIONS);
 	stats->device_ns = stat64(ctx, CCAD_STAT_DEVICE_NS);
+	stats->faults = stat64(ctx, CCAD_STAT_FAULTS);
 }

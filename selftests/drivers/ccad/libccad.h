@@ -51,6 +51,7 @@ struct ccad_stats {
 	__u64 page_failures;
 	__u64 invalidations;
 	__u64 device_ns;
+	__u64 faults;
 };
 
 /* Whether a device is there: its node in /dev and its directory in sysfs. */

@@ -14,9 +14,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define LEN	(64 * MB)
 #define KB	((long)LEN >> 10)
@@ -33,12 +32,7 @@ FIXTURE(accounting)
 
 FIXTURE_SETUP(accounting)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 || self->ordinary < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->mask = 1UL << self->node;
 	self->map = cdm_map_thp(LEN);
 	ASSERT_NE(NULL, self->map);

@@ -21,9 +21,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
@@ -89,13 +88,7 @@ static long scanned_on(int node)
 FIXTURE_SETUP(background)
 {
 	self->control = cdm_control();
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if ((self->node < 0 || self->ordinary < 0) && !self->control)
-		SKIP(return, "no node of coherent device memory");
-	ASSERT_LE(0, self->node);
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->mask = 1UL << self->node;
 	cdm_drain();
 	self->used = cdm_used_pages(self->node);

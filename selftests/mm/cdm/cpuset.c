@@ -16,15 +16,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include <numaif.h>
-
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
-
-#ifndef MPOL_F_STATIC_NODES
-#define MPOL_F_STATIC_NODES	0x8000
-#endif
+#include "cdm_fixture.h"
+#include "cdm_mempolicy.h"
 
 #define LEN	(1 * MB)
 #define PAGES	((long)(LEN / 4096))
@@ -84,12 +78,7 @@ static int make_v1(struct _test_data_cpuset *self)
 
 FIXTURE_SETUP(cpuset)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 || self->ordinary < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	snprintf(self->both, sizeof(self->both), "%d,%d", self->ordinary, self->node);
 	snprintf(self->without, sizeof(self->without), "%d", self->ordinary);
 	snprintf(self->alone, sizeof(self->alone), "%d", self->node);

@@ -20,9 +20,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 #include "pressure.h"
 
 /* What there is of ordinary memory, and what is asked for */
@@ -62,12 +61,7 @@ FIXTURE(emergency)
 
 FIXTURE_SETUP(emergency)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	if (cdm_attr_read(self->node, "emergency") < 0)
 		SKIP(return, "nodeN/cdm/emergency is not there");
 	if (cdm_meminfo("SwapTotal") > 0)

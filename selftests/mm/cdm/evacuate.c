@@ -17,8 +17,7 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define LEN	(4 * MB)
 #define PAGES	((long)(LEN / 4096))
@@ -36,12 +35,7 @@ FIXTURE_SETUP(evacuate)
 {
 	char state[32];
 
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->mask = 1UL << self->node;
 	ASSERT_EQ(0, cdm_state(self->node, state, sizeof(state)));
 	ASSERT_STREQ("online", state);

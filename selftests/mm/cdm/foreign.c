@@ -20,9 +20,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define LEN	(1 * MB)
 #define PAGES	((long)(LEN / 4096))
@@ -41,13 +40,7 @@ FIXTURE(foreign)
 FIXTURE_SETUP(foreign)
 {
 	self->control = cdm_control();
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if ((self->node < 0 || self->ordinary < 0) && !self->control)
-		SKIP(return, "no node of coherent device memory");
-	ASSERT_LE(0, self->node);
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->mask = 1UL << self->node;
 	ASSERT_EQ(0, pipe2(self->to, O_CLOEXEC));
 	ASSERT_EQ(0, pipe2(self->from, O_CLOEXEC));

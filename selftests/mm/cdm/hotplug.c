@@ -13,8 +13,7 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define LEN		(16 * MB)
 #define PAGES		((long)(LEN / 4096))
@@ -41,12 +40,7 @@ FIXTURE_SETUP(hotplug)
 	char path[128];
 	DIR *dir;
 
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	/* The links go away with the node: remember them. */
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", self->node);
 	dir = opendir(path);

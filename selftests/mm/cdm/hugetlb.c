@@ -14,9 +14,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define HPAGE	(2 * MB)
 #define POOL	4
@@ -39,12 +38,7 @@ static char *map_huge(size_t pages, int flags)
 
 FIXTURE_SETUP(pool)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 || self->ordinary < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	if (access(GLOBAL "nr_hugepages", W_OK))
 		SKIP(return, "no hugetlb pages of 2 MB");
 	self->mask = 1UL << self->node;

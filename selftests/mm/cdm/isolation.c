@@ -17,9 +17,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 #include "pressure.h"
 
 #define ROOM		(128 * MB)
@@ -38,16 +37,12 @@ FIXTURE(isolation)
 
 FIXTURE_SETUP(isolation)
 {
+	int ordinary;
+
 	self->control = cdm_control();
-	self->node = cdm_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 && !self->control)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &ordinary);
 	if (!self->control)
 		return;
-	ASSERT_GE(self->node, 0)
-		TH_LOG("the control needs a memory node without processors");
 	ASSERT_FALSE(cdm_node_in("has_coherent_memory", self->node))
 		TH_LOG("the control needs ordinary memory: boot with ccad.memory=ordinary");
 	ASSERT_EQ(0, cdm_online_kernel(self->node));

@@ -18,9 +18,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define LEN	(8 * MB)
 #define PAGES	((long)(LEN / 4096))
@@ -44,13 +43,7 @@ FIXTURE(leak)
 FIXTURE_SETUP(leak)
 {
 	self->control = cdm_control();
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if ((self->node < 0 || self->ordinary < 0) && !self->control)
-		SKIP(return, "no node of coherent device memory");
-	ASSERT_LE(0, self->node);
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	/* For what may not be movable */
 	if (self->control)
 		ASSERT_EQ(0, cdm_online_kernel(self->node));

@@ -10,8 +10,7 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define LEN	(8 * MB)
 #define PAGES	((long)(LEN / 4096))
@@ -59,12 +58,7 @@ FIXTURE_SETUP(migrate)
 {
 	int fd;
 
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 || self->ordinary < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	cdm_drain();
 	self->used = cdm_used_pages(self->node);
 

@@ -16,25 +16,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include <numaif.h>
-
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
+#include "cdm_mempolicy.h"
 
-#ifndef MPOL_PREFERRED_MANY
-#define MPOL_PREFERRED_MANY	5
-#endif
-#ifndef MPOL_WEIGHTED_INTERLEAVE
-#define MPOL_WEIGHTED_INTERLEAVE	6
-#endif
-#ifndef MPOL_F_COHERENT_NODES
-#define MPOL_F_COHERENT_NODES	0x1000
-#endif
-#ifndef MPOL_F_STATIC_NODES
-#define MPOL_F_STATIC_NODES	0x8000
-#define MPOL_F_RELATIVE_NODES	0x4000
-#endif
 #ifndef __NR_set_mempolicy_home_node
 #define __NR_set_mempolicy_home_node	450
 #endif
@@ -54,12 +39,7 @@ FIXTURE(mixed)
 
 FIXTURE_SETUP(mixed)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 || self->ordinary < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->mask = 1UL << self->node;
 	self->both = self->mask | 1UL << self->ordinary;
 	cdm_drain();
@@ -180,12 +160,7 @@ FIXTURE_VARIANT_ADD(first, preferred_many)
 
 FIXTURE_SETUP(first)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 || self->ordinary < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->both = 1UL << self->node | 1UL << self->ordinary;
 }
 

@@ -15,9 +15,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define LEN	(1 * MB)
 #define PAGES	((long)(LEN / 4096))
@@ -70,13 +69,8 @@ FIXTURE_VARIANT_ADD(moves, mbind_all)
 
 FIXTURE_SETUP(moves)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->pool = -1;
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 || self->ordinary < 0)
-		SKIP(return, "no node of coherent device memory");
 	cdm_drain();
 	self->used = cdm_used_pages(self->node);
 	self->len = LEN;

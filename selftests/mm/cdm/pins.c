@@ -24,9 +24,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #ifndef MADV_HWPOISON
 #define MADV_HWPOISON		100
@@ -57,13 +56,7 @@ FIXTURE_SETUP(pins)
 
 	self->ring = -1;
 	self->control = cdm_control();
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if ((self->node < 0 || self->ordinary < 0) && !self->control)
-		SKIP(return, "no node of coherent device memory");
-	ASSERT_LE(0, self->node);
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->mask = 1UL << self->node;
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	cdm_drain();

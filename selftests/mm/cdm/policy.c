@@ -13,32 +13,12 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include <numaif.h>
-
-#include "kselftest_harness.h"
-#include "cdm_util.h"
-
-#ifndef MPOL_PREFERRED_MANY
-#define MPOL_PREFERRED_MANY	5
-#endif
-#ifndef MPOL_WEIGHTED_INTERLEAVE
-#define MPOL_WEIGHTED_INTERLEAVE	6
-#endif
+#include "cdm_fixture.h"
+#include "cdm_mempolicy.h"
 
 #define SHMEM_HUGE	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 #define LEN	(8 * MB)
 #define PAGES	((long)(LEN / 4096))
-
-static void need_nodes(struct __test_metadata *_metadata, int *node, int *ordinary)
-{
-	*node = cdm_node();
-	*ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(exit(KSFT_SKIP), "needs root");
-	if (*node < 0 || *ordinary < 0)
-		SKIP(exit(KSFT_SKIP), "no node of coherent device memory");
-	cdm_drain();
-}
 
 /* Each mode, asked for memory of the node alone. */
 FIXTURE(mode)
@@ -81,7 +61,8 @@ FIXTURE_VARIANT_ADD(mode, weighted_interleave)
 
 FIXTURE_SETUP(mode)
 {
-	need_nodes(_metadata, &self->node, &self->ordinary);
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
+	cdm_drain();
 	self->mask = 1UL << self->node;
 	self->used = cdm_used_pages(self->node);
 }
@@ -160,7 +141,8 @@ FIXTURE(bound)
 
 FIXTURE_SETUP(bound)
 {
-	need_nodes(_metadata, &self->node, &self->ordinary);
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
+	cdm_drain();
 	self->mask = 1UL << self->node;
 	self->used = cdm_used_pages(self->node);
 }
@@ -364,7 +346,8 @@ FIXTURE_VARIANT_ADD(mixed, weighted_interleave)
 
 FIXTURE_SETUP(mixed)
 {
-	need_nodes(_metadata, &self->node, &self->ordinary);
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
+	cdm_drain();
 	ASSERT_EQ(0, cdm_usage_read(self->node, &self->before));
 }
 

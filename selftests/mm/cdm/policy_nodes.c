@@ -9,23 +9,10 @@
 #include <unistd.h>
 #include <sys/mman.h>
 
-#include <numaif.h>
-
 #include "kselftest_harness.h"
 #include "cdm_env.h"
+#include "cdm_mempolicy.h"
 #include "cdm_util.h"
-
-#ifndef MPOL_PREFERRED_MANY
-#define MPOL_PREFERRED_MANY	5
-#endif
-#ifndef MPOL_WEIGHTED_INTERLEAVE
-#define MPOL_WEIGHTED_INTERLEAVE	6
-#endif
-
-#ifndef MPOL_F_STATIC_NODES
-#define MPOL_F_STATIC_NODES	0x8000
-#define MPOL_F_RELATIVE_NODES	0x4000
-#endif
 
 #define LEN	(4 * MB)
 #define PAGES	((long)(LEN / 4096))

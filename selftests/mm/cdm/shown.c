@@ -11,9 +11,8 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
 #include "cdm_env.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define DEBUG		"/sys/kernel/debug/"
 #define WEIGHTS		"/sys/kernel/mm/mempolicy/weighted_interleave/"
@@ -27,12 +26,7 @@ FIXTURE(shown)
 
 FIXTURE_SETUP(shown)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 }
 
 static void group_path(char *path, size_t len, int i)

@@ -17,8 +17,7 @@
 
 #include <numaif.h>
 
-#include "kselftest_harness.h"
-#include "cdm_util.h"
+#include "cdm_fixture.h"
 
 #define LEN	(1 * MB)
 #define PAGES	((long)(LEN / 4096))
@@ -34,12 +33,7 @@ FIXTURE(task)
 
 FIXTURE_SETUP(task)
 {
-	self->node = cdm_node();
-	self->ordinary = cdm_ordinary_node();
-	if (geteuid())
-		SKIP(return, "needs root");
-	if (self->node < 0 || self->ordinary < 0)
-		SKIP(return, "no node of coherent device memory");
+	cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	self->mask = 1UL << self->node;
 	cdm_drain();
 }
