@@ -26,14 +26,16 @@ def core_output():
     for n in sorted(names):
         if n.endswith(":p99"):
             continue
-        b = {"name": n, "real_time": 250.0, "cpu_time": 1.0, "time_unit": "ns"}
+        b = {"name": n + "_median", "run_name": n, "aggregate_name": "median", "real_time": 250.0,
+             "cpu_time": 1.0, "time_unit": "ns"}
         if n.startswith(("copy", "fill", "host_")):
             b["bytes_per_second"] = 3 * 1048576.0
         elif n.startswith(("empty", "hand_over")):
             b["items_per_second"] = 1000.0
         elif n.startswith("invalidate"):
             b["p99"] = 900.0
-        out.append(b)
+        out += [b, b | {"aggregate_name": "mean", "real_time": 1.0, "items_per_second": 1.0},
+                {"name": n, "run_name": n, "run_type": "iteration", "real_time": 1.0}]
     return json.dumps({"context": {}, "benchmarks": out})
 
 
@@ -92,7 +94,7 @@ class Rows(unittest.TestCase):
         with self.assertRaises(Fail):
             bench.parse_guest("Segmentation fault")
         with self.assertRaises(Fail):
-            bench.parse_core('{"benchmarks": [{"name": "x", "error_occurred": true}]}')
+            bench.parse_core('{"benchmarks": [{"run_name": "x", "error_occurred": true}]}')
 
     def test_benchmarks_are_there(self):
         """Every benchmark that a row names is registered."""
