@@ -12,6 +12,9 @@ and are compared with the first, case by case: exit code, and every TAP line of
 theirs.  What differs runs again on both kernels, and counts when no result was
 seen on both.  kernel-patches/v7.3/regress-known.txt explains differences and
 says which programs are left out and why.
+
+Besides, unpatched.emergency: the load that the emergency use of a coherent node
+spares is killed on the unpatched kernel.
 """
 
 import collections
@@ -23,6 +26,7 @@ from dataclasses import dataclass
 from .. import boot, guest, host, kernel, kgit, ktap, machine, pins, progress, rootfs, store, trees
 from ..results import FAIL, PASS, SKIP
 from ..util import Fail, build_env, digest, jobs, tree_digest
+from .inguest import GUEST_DIR
 
 COLLECTIONS = ("mm", "cgroup", "memory-hotplug", "dax")
 UNPATCHED, WITHOUT, WITH = "unpatched", "without-node", "with-node"
@@ -261,22 +265,47 @@ class Runs:
         return out
 
 
+def _load(ctx, name, unpatched_kernel, parts, accel):
+    """Case unpatched.emergency; memory and swap are those of the self-test."""
+    began = time.monotonic()
+    said = []
+    log = ctx.log_path(f"{name}.serial.log")
+    g = guest.Guest(machine.Options(kernel_args=KERNEL_ARGS[UNPATCHED]), parts.qemu, unpatched_kernel,
+                    parts.rootfs, accel)
+    try:
+        g.start()
+        g.wait_ready(boot.BOOT_LIMIT[accel])
+        r = g.run(f"cd {GUEST_DIR}/mm/cdm && CDM_NO_NODE=1 exec ./emergency -t off_kills",
+                  said.append, said.append, LIMIT)
+    finally:
+        g.kill()
+        if g.log.exists():
+            log.write_bytes(g.log.read_bytes())
+    text = b"".join(said).decode(errors="replace")
+    well = r.why == "exit" and not r.code and "# SKIP" not in text
+    ctx.add(name, PASS if well else FAIL, time.monotonic() - began,
+            "" if well else r.detail or "the load was not killed, or never ran", text, log)
+
+
 def run(ctx):
     known = read_known(KNOWN.read_text())
     parts, which = ctx.parts()
     staged = programs(parts.kernel.tree, parts.kernel.headers)
     rootfs.check_libraries(rootfs.base(), staged)
     names = [p for p in chosen((staged / "list").read_text().splitlines(), known) if ctx.selected(p)]
+    load = f"{UNPATCHED}.emergency"
     if ctx.listing:
-        for p in names:
+        for p in [*names, *([load] if ctx.selected(load) else [])]:
             ctx.list(p)
         return
     for p in [p for p in names if left_out(p, known)]:
         ctx.add(p, SKIP, 0, "left out: " + left_out(p, known))
         names.remove(p)
+    base_kernel = unpatched(ctx.args.linux_source)
+    if ctx.selected(load):
+        _load(ctx, load, base_kernel, parts, which)
     if not names:
         return
-    base_kernel = unpatched(ctx.args.linux_source)
     kernels = {UNPATCHED: base_kernel, WITHOUT: parts.kernel, WITH: parts.kernel}
 
     def measure(where, some):
