@@ -301,6 +301,8 @@ def run(ctx):
     for p in [p for p in names if left_out(p, known)]:
         ctx.add(p, SKIP, 0, "left out: " + left_out(p, known))
         names.remove(p)
+    if not names and not ctx.selected(load):
+        return
     base_kernel = unpatched(ctx.args.linux_source)
     if ctx.selected(load):
         _load(ctx, load, base_kernel, parts, which)
