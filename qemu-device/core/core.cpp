@@ -184,7 +184,9 @@ void Core::ask(const Work &work, const Miss &miss, const Group &group)
             return;
         }
         auto granted = std::exchange(context.granted, std::nullopt);
-        if (!granted) {
+        if (granted) {
+            requests_.send(*granted);
+        } else {
             granted =
                 requests_.add(&context, work.epoch, miss.pasid, group.size);
         }

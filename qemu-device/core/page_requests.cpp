@@ -13,7 +13,7 @@ bool PageRequests::room(uint32_t pages) const
 }
 
 /* There are as many slots as page requests at most, so one is free. */
-PageRequest PageRequests::insert(const Waiting &who)
+PageRequest PageRequests::insert(const Waiting &who, bool sent)
 {
     while (table_[next_].context) {
         next_ = (next_ + 1) % table_.size();
@@ -25,7 +25,8 @@ PageRequest PageRequests::insert(const Waiting &who)
             .serial = ++serial_,
             .pasid = who.pasid,
             .pages = std::min(who.pages, allocation_),
-            .prgi = static_cast<uint16_t>(next_)};
+            .prgi = static_cast<uint16_t>(next_),
+            .sent = sent};
     next_ = (next_ + 1) % table_.size();
     outstanding_ += slot.pages;
     return slot;
@@ -37,7 +38,7 @@ std::optional<PageRequest> PageRequests::add(Context *context, uint64_t epoch,
     const Waiting who{context, epoch, pasid, pages};
 
     if (line_.empty() && room(pages)) {
-        return insert(who);
+        return insert(who, true);
     }
     line_.push_back(who);
     return std::nullopt;
@@ -50,7 +51,7 @@ std::optional<PageRequest> PageRequests::next()
     }
     Waiting who = line_.front();
     line_.pop_front();
-    return insert(who);
+    return insert(who, false);
 }
 
 Context *PageRequests::give_up()
@@ -82,7 +83,7 @@ PageRequest PageRequests::take(PageRequest &slot)
 std::optional<PageRequest> PageRequests::end(uint32_t pasid, uint16_t prgi)
 {
     if (prgi >= table_.size() || !table_[prgi].context ||
-        table_[prgi].pasid != pasid) {
+        !table_[prgi].sent || table_[prgi].pasid != pasid) {
         return std::nullopt;
     }
     return take(table_[prgi]);

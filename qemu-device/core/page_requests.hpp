@@ -33,6 +33,7 @@ struct PageRequest {
     uint32_t pasid = 0;
     uint32_t pages = 0; /* in the group */
     uint16_t prgi = 0;
+    bool sent = false; /* a response can come */
 };
 
 class PageRequests {
@@ -49,14 +50,16 @@ public:
      */
     std::optional<PageRequest> add(Context *context, uint64_t epoch,
                                    uint32_t pasid, uint32_t pages);
-    /* The group of the first in line, if there is room for it now. */
+    /* The group of the first in line, not sent, if there is room for it now. */
     std::optional<PageRequest> next();
+    /* It is, from here on. */
+    void send(const PageRequest &request) { table_[request.prgi].sent = true; }
     /* The first in line leaves without one; null: there is no line. */
     Context *give_up();
     /* The context does not want one any more. */
     void leave(const Context *context);
 
-    /* The group that a response of pasid to prgi ends, if there is one. */
+    /* The group sent that a response of pasid to prgi ends, if there is one. */
     std::optional<PageRequest> end(uint32_t pasid, uint16_t prgi);
     /* Any of those outstanding. */
     std::optional<PageRequest> end_one();
@@ -99,6 +102,7 @@ public:
                 a(slot.pasid, slot.pages);
                 a.require(slot.pages >= 1 && slot.pages <= max_group);
                 slot.prgi = static_cast<uint16_t>(&slot - table_.data());
+                slot.sent = true;
                 if constexpr (Archive::loading) {
                     slot.serial = ++serial_;
                     outstanding_ += slot.pages;
@@ -113,12 +117,13 @@ public:
             a.require(who.pages >= 1 && who.pages <= max_group);
         }
     }
-    /* The group of an index, if it is outstanding. */
-    std::optional<PageRequest> find(uint16_t prgi) const
+    /* Loading: the group of an index, if there is one, is not sent yet. */
+    std::optional<PageRequest> hold(uint16_t prgi)
     {
         if (prgi >= table_.size() || !table_[prgi].context) {
             return std::nullopt;
         }
+        table_[prgi].sent = false;
         return table_[prgi];
     }
 
@@ -131,7 +136,7 @@ private:
     };
 
     bool room(uint32_t pages) const;
-    PageRequest insert(const Waiting &who);
+    PageRequest insert(const Waiting &who, bool sent);
     PageRequest take(PageRequest &slot);
 
     std::array<PageRequest, max_page_requests> table_{};

@@ -141,7 +141,7 @@ template <typename Archive> void Core::transfer_context(Archive &a, Context &c)
             c.reply = reply;
         }
         if (granted) {
-            c.granted = requests_.find(prgi);
+            c.granted = requests_.hold(prgi);
             a.require(c.granted && c.granted->context == &c);
         }
         a.require(sound(c) && scheduler_.restore(c));

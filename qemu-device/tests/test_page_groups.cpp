@@ -356,42 +356,77 @@ TEST_F(Allocation, IsNotLostWithThoseWhoAreStopped)
     }
 }
 
-/* Room that was given before the allocation shrank, and not used yet. */
-TEST(AllocationByHand, CutsWhatIsNotSentYet)
-{
-    ccad_config config = small_config();
-    config.page_requests = 4;
-    config.page_request_group = 4;
-    config.host_driven = true;
-    Device device{config};
-    FakeHost &host = device.host;
-    device.enable();
-    std::vector<Queue> queues;
-    for (uint32_t i = 0; i < 2; i++) {
-        queues.push_back(device.queue(i, pasid + i));
-        host.add_region(pasid + i, {src_va, 4 * page});
+/* Of two contexts, the second has got room and has not used it yet. */
+class Granted : public testing::Test {
+protected:
+    static ccad_config config()
+    {
+        ccad_config config = small_config();
+        config.page_requests = 4;
+        config.page_request_group = 4;
+        config.host_driven = true;
+        return config;
     }
-    host.serving(Serving::never);
+    Granted()
+    {
+        device.enable();
+        host.serving(Serving::never);
+        for (uint32_t i = 0; i < 2; i++) {
+            queues.push_back(device.queue(i, pasid + i));
+            host.add_region(pasid + i, {src_va, 4 * page});
+            queues[i].submit(crc(src_va, 4 * page));
+            ccad_core_run(device.core());
+        }
+        serve_one();
+    }
+    void TearDown() override
+    {
+        ccad_core_run(device.core());
+        for (Queue &queue : queues) {
+            EXPECT_EQ(queue.record(0).status, CCAD_COMP_SUCCESS);
+            EXPECT_EQ(queue.record(0).page_requests, 4);
+        }
+        EXPECT_THAT(host.violations(), IsEmpty());
+    }
+    void serve_one()
+    {
+        auto request = host.requests().at(0);
+        ASSERT_EQ(host.requests().size(), 1);
+        host.respond(request, host.serve(request));
+    }
 
-    uint32_t first = queues[0].submit(crc(src_va, 4 * page));
-    ccad_core_run(device.core());
-    uint32_t second = queues[1].submit(crc(src_va, 4 * page));
-    ccad_core_run(device.core());
-    auto request = host.requests().at(0);
-    ASSERT_EQ(host.requests().size(), 1);
-    host.respond(request, host.serve(request));
+    Device device{config()};
+    FakeHost &host = device.host;
+    std::vector<Queue> queues;
+};
+
+TEST_F(Granted, IsCutWhenTheAllocationShrinks)
+{
     ccad_core_page_request_allocation(device.core(), 2);
-
     ccad_core_run(device.core());
     ASSERT_EQ(host.requests().size(), 1);
     EXPECT_EQ(host.requests()[0].pages.size(), 2);
     host.serving(Serving::inside);
-    host.respond(host.requests()[0], host.serve(host.requests()[0]));
+    serve_one();
+}
+
+/* A response to whatever is none to a group that nobody has seen. */
+TEST_F(Granted, IsNotAnsweredBeforeItIsSent)
+{
+    auto respond_to_all = [&] {
+        unsigned accepted = 0;
+        for (uint16_t prgi = 0; prgi < 512; prgi++) {
+            accepted += ccad_core_page_response(device.core(), pasid + 1, prgi,
+                                                CCAD_RESPONSE_SUCCESS);
+        }
+        return accepted;
+    };
+
+    EXPECT_EQ(respond_to_all(), 0);
+    device.migrate();
+    EXPECT_EQ(respond_to_all(), 0);
     ccad_core_run(device.core());
-    EXPECT_EQ(queues[0].record(first).status, CCAD_COMP_SUCCESS);
-    EXPECT_EQ(queues[1].record(second).status, CCAD_COMP_SUCCESS);
-    EXPECT_EQ(queues[1].record(second).page_requests, 4);
-    EXPECT_THAT(host.violations(), IsEmpty());
+    serve_one();
 }
 
 } // namespace
