@@ -52,6 +52,7 @@ FIXTURE_SETUP(areas)
 	/* What these look for is memory that may not be movable */
 	if (self->control)
 		ASSERT_EQ(0, cdm_online_kernel(self->node));
+	ASSERT_EQ(0, cdm_lock_program());
 	cdm_drain();
 	ASSERT_EQ(0, cdm_usage_read(self->node, &self->before));
 }

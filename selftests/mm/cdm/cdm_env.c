@@ -138,6 +138,11 @@ long cdm_group_value(const char *group, const char *file, const char *key)
 	return keyed_value(path, key, ' ');
 }
 
+int cdm_lock_program(void)
+{
+	return mlockall(MCL_CURRENT) ? -errno : 0;
+}
+
 long cdm_meminfo(const char *name)
 {
 	return keyed_value("/proc/meminfo", name, ':');

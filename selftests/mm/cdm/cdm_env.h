@@ -35,6 +35,13 @@ int cdm_group_run_in(const char *group, int (*fn)(unsigned long arg), unsigned l
 /* A value of a flat keyed file of @group ("memory.events", "max"); -1: none. */
 long cdm_group_value(const char *group, const char *file, const char *key);
 
+/*
+ * Keep the program in memory, but not what it maps from now on: who has used
+ * up all memory waits for ever to read the next page of its code.  0 or a
+ * negative errno.
+ */
+int cdm_lock_program(void);
+
 /* A value of /proc/meminfo in kB; -1: no such name. */
 long cdm_meminfo(const char *name);
 

@@ -91,6 +91,9 @@ int pressure_build(size_t room)
 
 	if (node < 0)
 		return -ENODEV;
+	ret = cdm_lock_program();
+	if (ret)
+		return ret;
 	sync();
 	ret = cdm_write_string("/proc/sys/vm/drop_caches", "3");
 	if (ret)
