@@ -82,14 +82,22 @@ def judge_leaks(result, text):
     return PASS, ""
 
 
+# register_irq_proc() does not look whether it could make its files, and who removes them warns
+# that they are not there: what it allocates does not fail.
+_SPARED = """set -- $(awk '$3 == "register_irq_proc" { s = $1; next } s { print "0x" s, "0x" $1; exit }' \\
+  /proc/kallsyms)
+[ $# = 2 ] || exit 4"""
+
+
 def inject(test, command):
     """Mode.command: the test's tasks see allocations fail."""
     rng = random.Random(f"{SEED}:{test.program}")
-    out = ["cd /sys/kernel/debug || exit 4"]
+    out = ["cd /sys/kernel/debug || exit 4", _SPARED]
     for f, some, least in (("failslab", 400, 100), ("fail_page_alloc", 600, 150)):
         # Nothing is logged: a warning a failure would hide what matters.
         values = {"task-filter": "Y", "interval": rng.randrange(least, some), "probability": 100,
-                  "times": -1, "space": 0, "verbose": 0, "ignore-gfp-wait": "N"}
+                  "times": -1, "space": 0, "verbose": 0, "ignore-gfp-wait": "N",
+                  "stacktrace-depth": 32, "reject-start": "$1", "reject-end": "$2"}
         if f == "fail_page_alloc":
             values |= {"min-order": 0, "ignore-gfp-highmem": "N"}
         out += [f"echo {v} > {f}/{k} || exit 4" for k, v in values.items()]

@@ -25,18 +25,32 @@
 #define TIMEOUT	14400
 #define LEN	(4 * MB)
 #define FAULTS	"/sys/kernel/debug/"
-#define KNOBS	6
+#define KNOBS	12
+
+/*
+ * It does not look whether it could make its files, and who removes them warns
+ * that they are not there: what it allocates is not for this test to fail.
+ */
+#define SPARED	"register_irq_proc"
+#define START	((const char *)1)
+#define END	((const char *)2)
 
 /* By default an allocation that may wait does not fail, nor does a single page. */
 static const struct {
 	const char *path, *value;
 } knobs[KNOBS] = {
 	{ FAULTS "failslab/ignore-gfp-wait", "N" },
+	{ FAULTS "failslab/verbose", "0" },
+	{ FAULTS "failslab/stacktrace-depth", "32" },
+	{ FAULTS "failslab/reject-start", START },
+	{ FAULTS "failslab/reject-end", END },
 	{ FAULTS "fail_page_alloc/ignore-gfp-wait", "N" },
 	{ FAULTS "fail_page_alloc/ignore-gfp-highmem", "N" },
 	{ FAULTS "fail_page_alloc/min-order", "0" },
-	{ FAULTS "failslab/verbose", "0" },
 	{ FAULTS "fail_page_alloc/verbose", "0" },
+	{ FAULTS "fail_page_alloc/stacktrace-depth", "32" },
+	{ FAULTS "fail_page_alloc/reject-start", START },
+	{ FAULTS "fail_page_alloc/reject-end", END },
 };
 
 FIXTURE(fail_nth)
@@ -62,9 +76,29 @@ static ssize_t read_knob(const char *path, char *value, size_t len)
 	return n;
 }
 
+/* Where the code of SPARED begins and the next one's, as text. */
+static bool spared_code(char *start, char *end, size_t len)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	char addr[32], name[256];
+	bool found = false, ended = false;
+
+	if (!f)
+		return false;
+	while (!ended && fscanf(f, "%31s %*s %255s%*[^\n]", addr, name) == 2) {
+		ended = found;
+		if (found || !strcmp(name, SPARED))
+			snprintf(found ? end : start, len, "0x%s", addr);
+		found |= !strcmp(name, SPARED);
+	}
+	fclose(f);
+	return ended;
+}
+
 FIXTURE_SETUP(fail_nth)
 {
-	char path[320], device[256];
+	char path[320], device[256], start[40], end[40];
+	const char *value;
 	int i;
 
 	if (!test_device_present())
@@ -72,10 +106,13 @@ FIXTURE_SETUP(fail_nth)
 	self->fd = open("/proc/thread-self/fail-nth", O_RDWR);
 	if (self->fd < 0)
 		SKIP(return, "no fault injection in this kernel");
+	ASSERT_TRUE(spared_code(start, end, sizeof(start)));
 	for (i = 0; i < KNOBS; i++) {
+		value = knobs[i].value;
 		if (read_knob(knobs[i].path, self->before[i], sizeof(self->before[i])) < 0)
 			SKIP(return, "no %s", knobs[i].path);
-		ASSERT_EQ(0, test_write(knobs[i].path, knobs[i].value));
+		ASSERT_EQ(0, test_write(knobs[i].path, value == START ? start :
+						       value == END ? end : value));
 	}
 	self->used = ccad_attr("contexts_used");
 	ASSERT_GE(self->used, 0);
