@@ -97,6 +97,9 @@ def builds(where, obj, config):
     """Does this configuration {option: value} build the object?"""
     path = pathlib.PurePosixPath(obj)
     what = option_of(makefile(where / path.parent, config), path.name)
+    if what is None:    # the directory above may name it: tests/x.o
+        what = option_of(makefile(where / path.parent.parent, config),
+                         f"{path.parent.name}/{path.name}")
     if what is None or what != "y" and config.get(what, "n") == "n":
         return False
     for d in path.parents:

@@ -23,6 +23,15 @@ class Matrix(unittest.TestCase):
             self.assertFalse(series_matrix.builds(top, "drivers/x/y/included.o", on))
             self.assertFalse(series_matrix.builds(top, "drivers/x/y/a.o", {**on, "CONFIG_X": "n"}))
 
+    def test_builds_by_the_makefile_above(self):
+        with tempfile.TemporaryDirectory() as d:
+            top = pathlib.Path(d)
+            (top / "mm/tests").mkdir(parents=True)
+            (top / "mm/Makefile").write_text("obj-$(CONFIG_T) += tests/a.o \\\n\ttests/b.o\n")
+            self.assertTrue(series_matrix.builds(top, "mm/tests/b.o", {"CONFIG_T": "y"}))
+            self.assertFalse(series_matrix.builds(top, "mm/tests/b.o", {}))
+            self.assertFalse(series_matrix.builds(top, "mm/tests/c.o", {"CONFIG_T": "y"}))
+
     def test_builds_only_with_another_option(self):
         text = ("ifdef CONFIG_M\nobj-y += a.o\nelse\nobj-y += b.o\nendif\n"
                 "ifeq ($(X),y)\nobj-y += c.o\nendif\n")
