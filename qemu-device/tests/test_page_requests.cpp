@@ -83,7 +83,9 @@ TEST_F(Table, KeepsTheLine)
     auto b = table.next();
     EXPECT_EQ(b->context, large);
     EXPECT_FALSE(table.next());
-    table.end(pasid, b->prgi);
+    EXPECT_FALSE(table.end(pasid, b->prgi)) << "it is not sent yet";
+    table.send(*b);
+    EXPECT_TRUE(table.end(pasid, b->prgi));
     EXPECT_EQ(table.next()->context, small);
 
     EXPECT_FALSE(table.add(large, 1, pasid, 4));
