@@ -9,8 +9,8 @@ in the same machine:
     with-node       with it and a coherent node
 
 and are compared with the first, case by case: exit code, and every TAP line of
-theirs.  What differs runs again on both kernels, and counts when no result was
-seen on both.  kernel-patches/v7.3/regress-known.txt explains differences and
+theirs.  What differs runs again on both kernels, up to RERUNS times, and counts
+when no result was seen on both.  kernel-patches/v7.3/regress-known.txt explains differences and
 says which programs are left out and why.
 
 Besides, unpatched.emergency: the load that the emergency use of a coherent node
@@ -33,6 +33,7 @@ UNPATCHED, WITHOUT, WITH = "unpatched", "without-node", "with-node"
 KERNEL_ARGS = {UNPATCHED: [], WITHOUT: ["ccad.memory=none"], WITH: []}
 KNOWN = kernel.PATCHES / "regress-known.txt"
 LIMIT = 240.0           # seconds that a program has
+RERUNS = 3
 ABSENT = "absent"
 _PLACE = "/scratch/kselftest"
 _SET_UP = f"""
@@ -318,10 +319,13 @@ def run(ctx):
     base, _ = measure(UNPATCHED, names)
     for where in (WITHOUT, WITH):
         other, took = measure(where, names)
-        again = [p for p in names if explain(differences([base[p]], [other[p]]), where, known)[1]]
-        base2, other2 = (measure(w, again)[0] if again else {} for w in (UNPATCHED, where))
+        runs = {p: ([base[p]], [other[p]]) for p in names}
+        for _ in range(RERUNS):
+            again = [p for p in names if explain(differences(*runs[p]), where, known)[1]]
+            for side, kernel_of in enumerate((UNPATCHED, where) if again else ()):
+                for p, result in measure(kernel_of, again)[0].items():
+                    runs[p][side].append(result)
         for i, p in enumerate(names):
-            status, detail, output = judge(p, where, [r[p] for r in (base, base2) if p in r],
-                                           [r[p] for r in (other, other2) if p in r], known)
+            status, detail, output = judge(p, where, *runs[p], known)
             ctx.add(f"{where}.{p}", status, 0 if i else took, detail, output,
                     ctx.log_path(f"regress-{where}-{p}.log"))
