@@ -5,7 +5,7 @@ import types
 import unittest
 from dataclasses import replace
 
-from ccad_tool import guest, kernel, testcmd
+from ccad_tool import guest, kernel, machine, testcmd
 from ccad_tool.suites import LONG, ORDER, debug, inguest
 from test_runs import WARN, Base, FakeGuest
 
@@ -80,6 +80,11 @@ class Modes(Base):
                                ("faults.cdm-boot1.kmemleak", "pass")])
         ran = FakeGuest.made[0].ran
         self.assertEqual(["make-it-fail" in c for c in ran if "./a" in c or "./sva" in c], [True, False])
+
+    def test_a_device_that_is_told_to_go_wrong_is_not_asked(self):
+        chosen = [t.program for t in debug.usable(machine.Options(device_args="x-seed=1"))]
+        self.assertEqual(chosen, ["policy"])
+        self.assertEqual(len(debug.usable(machine.Options())), 2)
 
 
 class Faults(unittest.TestCase):

@@ -23,7 +23,8 @@ class FakeGuest:
     nodes = "1\nccad-0\n"
     fails = None                # NotUp, instead of being ready
 
-    def __init__(self, *_):
+    def __init__(self, options=None, *_):
+        self.options = options
         self.tmp = tempfile.TemporaryDirectory()
         self.log = pathlib.Path(self.tmp.name) / "serial.log"
         self.qemu_log = pathlib.Path(self.tmp.name) / "qemu.log"
