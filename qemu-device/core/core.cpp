@@ -237,9 +237,7 @@ void Core::page_request_allocation(uint32_t allocation)
     requests_.allocate(std::min(allocation, config_.page_requests));
     /* Of the old allocation, and not sent yet: its context asks again. */
     for (auto &context : contexts_) {
-        if (auto granted = std::exchange(context->granted, std::nullopt)) {
-            requests_.cancel(*granted);
-        }
+        revoke(*context);
     }
     if (!allocation) {
         /* Nobody will answer; who stands in line is told when it asks. */
@@ -289,10 +287,16 @@ void Core::withdraw(Context &context)
 {
     context.reply.reset();
     requests_.leave(&context);
+    revoke(context);
+    grant_room();
+}
+
+/* The room that the context was granted and has not used. */
+void Core::revoke(Context &context)
+{
     if (auto granted = std::exchange(context.granted, std::nullopt)) {
         requests_.cancel(*granted);
     }
-    grant_room();
 }
 
 void Core::make_ready(Context &context)

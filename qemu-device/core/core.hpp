@@ -141,6 +141,7 @@ private:
     void settle(const PageRequest &request, Answer answer);
     void grant_room();
     void withdraw(Context &context);
+    void revoke(Context &context);
     uint64_t device_stat(uint32_t stat) const;
     bool set_event(uint32_t event);
     bool event_raised() const { return event_ & event_mask_; }

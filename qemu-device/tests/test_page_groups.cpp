@@ -190,17 +190,20 @@ TEST_F(Groups, AreAnsweredOnce)
     EXPECT_EQ(queue.wait(index).status, CCAD_COMP_SUCCESS);
 }
 
+ccad_config allocation_of(uint32_t page_requests, bool host_driven)
+{
+    ccad_config config = small_config();
+
+    config.page_requests = page_requests;
+    config.page_request_group = 4;
+    config.engines = 1;
+    config.host_driven = host_driven;
+    return config;
+}
+
 /* A device of four contexts and an allocation of so many. */
 class Allocation : public testing::Test {
 protected:
-    static ccad_config config()
-    {
-        ccad_config config = small_config();
-        config.page_requests = 6;
-        config.page_request_group = 4;
-        config.engines = 1;
-        return config;
-    }
     Allocation()
     {
         device.enable();
@@ -240,7 +243,7 @@ protected:
         host.respond(request, host.serve(request));
     }
 
-    Device device{config()};
+    Device device{allocation_of(6, false)};
     FakeHost &host = device.host;
     std::vector<Queue> queues;
 };
@@ -359,14 +362,6 @@ TEST_F(Allocation, IsNotLostWithThoseWhoAreStopped)
 /* Of two contexts, the second has got room and has not used it yet. */
 class Granted : public testing::Test {
 protected:
-    static ccad_config config()
-    {
-        ccad_config config = small_config();
-        config.page_requests = 4;
-        config.page_request_group = 4;
-        config.host_driven = true;
-        return config;
-    }
     Granted()
     {
         device.enable();
@@ -395,7 +390,7 @@ protected:
         host.respond(request, host.serve(request));
     }
 
-    Device device{config()};
+    Device device{allocation_of(4, true)};
     FakeHost &host = device.host;
     std::vector<Queue> queues;
 };

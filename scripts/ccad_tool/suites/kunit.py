@@ -6,6 +6,7 @@ ordinary memory and two of devices; their names begin with 'two-nodes.' there.
 """
 
 import time
+from dataclasses import replace
 
 from .. import guest, ktap, machine
 from ..results import DEAD, FAIL, HANG, PASS, SKIP, SPLAT
@@ -18,20 +19,22 @@ _READ = ("cd /sys/kernel/debug/kunit 2>/dev/null || exit 3; "
 
 
 def run(ctx):
-    again = "two-nodes."
-    if any(name.startswith("cdm_") and ctx.selected(again + name) for name in _boot(ctx, "")):
-        _boot(ctx, again, ["kunit.filter_glob=cdm_*"], second="512M", second_cdm="512M")
+    names = _boot(ctx)
+    two = ctx.variant(replace(ctx.mode, prefix=f"{ctx.mode.prefix}two-nodes.",
+                              kernel_args=(*ctx.mode.kernel_args, "kunit.filter_glob=cdm_*")))
+    if any(name.startswith("cdm_") and two.selected(name) for name in names):
+        _boot(two, second="512M", second_cdm="512M")
 
 
-def _boot(ctx, prefix, kernel_args=(), **options):
+def _boot(ctx, **options):
     """The names of the cases that the guest has, selected or not."""
     parts, accel = ctx.parts()
     o = machine.Options(memory=f"{(1 << 30) + ctx.mode.memory}", qemu_args=ctx.args.qemu_arg or [],
-                        kernel_args=["kunit.enable=1", "kunit.autorun=1", *kernel_args,
-                                     *ctx.mode.kernel_args, *(ctx.args.kernel_arg or [])],
+                        kernel_args=["kunit.enable=1", "kunit.autorun=1", *ctx.mode.kernel_args,
+                                     *(ctx.args.kernel_arg or [])],
                         **options)
     g = guest.Guest(o, parts.qemu, parts.kernel, parts.rootfs, accel)
-    log = ctx.log_path(f"{prefix}kunit.serial.log")
+    log = ctx.log_path("kunit.serial.log")
     chunks, names = [], []
     began = time.monotonic()
     try:
@@ -41,34 +44,33 @@ def _boot(ctx, prefix, kernel_args=(), **options):
             r = g.run(_READ, chunks.append, lambda b: None, 60 * ctx.mode.slow)
             g.sync()
         except Fail as e:
-            ctx.add(f"{prefix}boot", boot_status(g, e), time.monotonic() - began, e.what, log=log)
+            ctx.add("boot", boot_status(g, e), time.monotonic() - began, e.what, log=log)
             return names
         if r.why != "exit":
-            ctx.add(f"{prefix}results", HANG if r.why == "timeout" else DEAD, 0, r.detail, log=log)
+            ctx.add("results", HANG if r.why == "timeout" else DEAD, 0, r.detail, log=log)
         elif r.code == 3:
-            ctx.add(f"{prefix}results", FAIL, 0,
-                    "the kernel has no KUnit: CONFIG_KUNIT, CONFIG_KUNIT_DEBUGFS")
+            ctx.add("results", FAIL, 0, "the kernel has no KUnit: CONFIG_KUNIT, CONFIG_KUNIT_DEBUGFS")
         else:
-            names = _read(ctx, prefix, b"".join(chunks).decode(errors="replace"), log)
+            names = _read(ctx, b"".join(chunks).decode(errors="replace"), log)
         g.quit()
     finally:
         g.kill()
         if g.log.exists():
             log.write_bytes(g.log.read_bytes())
     for s in g.watch.splats:
-        ctx.add(f"{prefix}kernel-log", SPLAT, 0, str(s), log=log)
+        ctx.add("kernel-log", SPLAT, 0, str(s), log=log)
     return names
 
 
-def _read(ctx, prefix, text, log):
-    any_suite, names = False, []
-    for part in text.split("@@ ")[1:]:
+def _read(ctx, text, log):
+    names = []
+    suites = text.split("@@ ")[1:]
+    for part in suites:
         name, _, body = part.partition("\n")
-        any_suite = True
         cases, problems = ktap.parse(body)
         for c in cases:
-            names.append(c.name if c.name.startswith(name) else f"{name}.{c.name}")
-            full = prefix + names[-1]
+            full = c.name if c.name.startswith(name) else f"{name}.{c.name}"
+            names.append(full)
             if not ctx.selected(full):
                 continue
             if ctx.listing:
@@ -76,7 +78,7 @@ def _read(ctx, prefix, text, log):
                 continue
             ctx.add(full, _STATUS[c.status], 0, c.detail, "\n".join(c.output[-25:]), log)
         for p in problems:
-            ctx.add(prefix + name, FAIL, 0, p, body[-2000:], log)
-    if not any_suite:
-        ctx.add(f"{prefix}results", FAIL, 0, "the kernel holds no KUnit suite")
+            ctx.add(f"{name}", FAIL, 0, p, body[-2000:], log)
+    if not suites:
+        ctx.add("results", FAIL, 0, "the kernel holds no KUnit suite")
     return names

@@ -10,8 +10,8 @@ in the same machine:
 
 and are compared with the first, case by case: exit code, and every TAP line of
 theirs.  What differs runs again on both kernels, up to RERUNS times, and counts
-when no result was seen on both.  kernel-patches/v7.3/regress-known.txt explains differences and
-says which programs are left out and why.
+when no result was seen on both.  kernel-patches/v7.3/regress-known.txt explains
+differences and says which programs are left out and why.
 
 Besides, unpatched.emergency: the load that the emergency use of a coherent node
 spares is killed on the unpatched kernel.
@@ -294,19 +294,19 @@ def run(ctx):
     staged = programs(parts.kernel.tree, parts.kernel.headers)
     rootfs.check_libraries(rootfs.base(), staged)
     names = [p for p in chosen((staged / "list").read_text().splitlines(), known) if ctx.selected(p)]
-    load = f"{UNPATCHED}.emergency"
+    loads = [p for p in [f"{UNPATCHED}.emergency"] if ctx.selected(p)]
     if ctx.listing:
-        for p in [*names, *([load] if ctx.selected(load) else [])]:
+        for p in names + loads:
             ctx.list(p)
         return
     for p in [p for p in names if left_out(p, known)]:
         ctx.add(p, SKIP, 0, "left out: " + left_out(p, known))
         names.remove(p)
-    if not names and not ctx.selected(load):
+    if not names and not loads:
         return
     base_kernel = unpatched(ctx.args.linux_source)
-    if ctx.selected(load):
-        _load(ctx, load, base_kernel, parts, which)
+    for p in loads:
+        _load(ctx, p, base_kernel, parts, which)
     if not names:
         return
     kernels = {UNPATCHED: base_kernel, WITHOUT: parts.kernel, WITH: parts.kernel}
