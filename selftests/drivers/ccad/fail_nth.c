@@ -32,8 +32,7 @@
  * that they are not there: what it allocates is not for this test to fail.
  */
 #define SPARED	"register_irq_proc"
-#define START	((const char *)1)
-#define END	((const char *)2)
+static char spared_start[40], spared_end[40];	/* addresses of its code */
 
 /* By default an allocation that may wait does not fail, nor does a single page. */
 static const struct {
@@ -42,15 +41,15 @@ static const struct {
 	{ FAULTS "failslab/ignore-gfp-wait", "N" },
 	{ FAULTS "failslab/verbose", "0" },
 	{ FAULTS "failslab/stacktrace-depth", "32" },
-	{ FAULTS "failslab/reject-start", START },
-	{ FAULTS "failslab/reject-end", END },
+	{ FAULTS "failslab/reject-start", spared_start },
+	{ FAULTS "failslab/reject-end", spared_end },
 	{ FAULTS "fail_page_alloc/ignore-gfp-wait", "N" },
 	{ FAULTS "fail_page_alloc/ignore-gfp-highmem", "N" },
 	{ FAULTS "fail_page_alloc/min-order", "0" },
 	{ FAULTS "fail_page_alloc/verbose", "0" },
 	{ FAULTS "fail_page_alloc/stacktrace-depth", "32" },
-	{ FAULTS "fail_page_alloc/reject-start", START },
-	{ FAULTS "fail_page_alloc/reject-end", END },
+	{ FAULTS "fail_page_alloc/reject-start", spared_start },
+	{ FAULTS "fail_page_alloc/reject-end", spared_end },
 };
 
 FIXTURE(fail_nth)
@@ -76,8 +75,8 @@ static ssize_t read_knob(const char *path, char *value, size_t len)
 	return n;
 }
 
-/* Where the code of SPARED begins and the next one's, as text. */
-static bool spared_code(char *start, char *end, size_t len)
+/* Find where the code of SPARED begins, and the next one's. */
+static bool find_spared(void)
 {
 	FILE *f = fopen("/proc/kallsyms", "r");
 	char addr[32], name[256];
@@ -88,7 +87,8 @@ static bool spared_code(char *start, char *end, size_t len)
 	while (!ended && fscanf(f, "%31s %*s %255s%*[^\n]", addr, name) == 2) {
 		ended = found;
 		if (found || !strcmp(name, SPARED))
-			snprintf(found ? end : start, len, "0x%s", addr);
+			snprintf(found ? spared_end : spared_start,
+				 sizeof(spared_start), "0x%s", addr);
 		found |= !strcmp(name, SPARED);
 	}
 	fclose(f);
@@ -97,8 +97,7 @@ static bool spared_code(char *start, char *end, size_t len)
 
 FIXTURE_SETUP(fail_nth)
 {
-	char path[320], device[256], start[40], end[40];
-	const char *value;
+	char path[320], device[256];
 	int i;
 
 	if (!test_device_present())
@@ -106,13 +105,11 @@ FIXTURE_SETUP(fail_nth)
 	self->fd = open("/proc/thread-self/fail-nth", O_RDWR);
 	if (self->fd < 0)
 		SKIP(return, "no fault injection in this kernel");
-	ASSERT_TRUE(spared_code(start, end, sizeof(start)));
+	ASSERT_TRUE(find_spared());
 	for (i = 0; i < KNOBS; i++) {
-		value = knobs[i].value;
 		if (read_knob(knobs[i].path, self->before[i], sizeof(self->before[i])) < 0)
 			SKIP(return, "no %s", knobs[i].path);
-		ASSERT_EQ(0, test_write(knobs[i].path, value == START ? start :
-						       value == END ? end : value));
+		ASSERT_EQ(0, test_write(knobs[i].path, knobs[i].value));
 	}
 	self->used = ccad_attr("contexts_used");
 	ASSERT_GE(self->used, 0);

@@ -56,7 +56,6 @@ enum confinement { FREE, BOUND, CPUSET, LIMIT, BY_RANGE };
 FIXTURE(emergency)
 {
 	int node, ordinary;
-	bool no_node;
 	long killed, taken, boost;
 	struct load load, other;
 	pid_t drainer;
@@ -74,14 +73,13 @@ static void reset_node(struct __test_metadata *_metadata, int node)
 
 FIXTURE_SETUP(emergency)
 {
-	self->no_node = getenv("CDM_NO_NODE");
-	if (self->no_node) {
+	if (getenv("CDM_NO_NODE")) {
 		self->node = -1;
 		self->ordinary = cdm_ordinary_node();
 	} else {
 		cdm_need_nodes(_metadata, &self->node, &self->ordinary);
 	}
-	if (!self->no_node && cdm_attr_read(self->node, "emergency") < 0)
+	if (self->node >= 0 && cdm_attr_read(self->node, "emergency") < 0)
 		SKIP(return, "nodeN/cdm/emergency is not there");
 	if (cdm_meminfo("SwapTotal") > 0)
 		SKIP(return, "there is swap, nothing is exhausted soon");
@@ -91,7 +89,7 @@ FIXTURE_SETUP(emergency)
 	/* Fragmentation raises the watermarks otherwise, by a third of the room */
 	self->boost = cdm_read_long(BOOST);
 	ASSERT_EQ(0, cdm_write_string(BOOST, "0"));
-	if (!self->no_node)
+	if (self->node >= 0)
 		reset_node(_metadata, self->node);
 	ASSERT_EQ(0, pressure_build(ROOM));
 	self->killed = cdm_vmstat("oom_kill");
@@ -125,7 +123,7 @@ FIXTURE_TEARDOWN(emergency)
 		waitpid(self->drainer, NULL, 0);
 	}
 	pressure_release();
-	if (!self->no_node) {
+	if (self->node >= 0) {
 		cdm_attr_write(self->node, "emergency", "0");
 		cdm_attr_write(self->node, "drain_timeout_ms", "60000");
 		cdm_attr_write(self->node, "state", "online");
@@ -247,11 +245,11 @@ static bool load_ask(struct load *load, struct report *report)
 
 TEST_F_TIMEOUT(emergency, off_kills, 300)
 {
-	if (!self->no_node)
+	if (self->node >= 0)
 		ASSERT_EQ(0, cdm_wait_used(self->node, 0));
 	EXPECT_KILLED(FREE, LOAD, 0, 0);
 	EXPECT_KILLED(FREE, LOAD / 2, TABLES, 0);
-	if (!self->no_node)
+	if (self->node >= 0)
 		EXPECT_EQ(0, cdm_used_pages(self->node));
 }
 

@@ -64,6 +64,20 @@ static bool spilled(const struct cdm_usage *before, const struct cdm_usage *afte
 	return (after->used - before->used) * 4096 >= (long)(len / 64);
 }
 
+/*
+ * Fill more, @step at a time, until @wanted bytes have been reclaimed since
+ * pressure_reclaimed() was @before: what was still on its way back to the free
+ * lists is used up first.
+ */
+static void go_on(struct __test_metadata *_metadata, const struct pressure_kind *kind,
+		  long before, size_t wanted, size_t step)
+{
+	int i;
+
+	for (i = 0; i < ROUNDS && (pressure_reclaimed() - before) * 4096 < (long)wanted; i++)
+		ASSERT_LT(0, kind->fill(step));
+}
+
 static void check(struct __test_metadata *_metadata, struct _test_data_isolation *self,
 		  const struct pressure_kind *kind, size_t len)
 {
@@ -82,10 +96,8 @@ static void check(struct __test_metadata *_metadata, struct _test_data_isolation
 	if (kind->meminfo)
 		grown -= cdm_node_value(ordinary, "meminfo", kind->meminfo);
 	filled = kind->fill(len);
-	/* What was still on its way back to the free lists has been used up now */
-	for (i = 0; i < ROUNDS && !self->control &&
-	     (pressure_reclaimed() - reclaimed) * 4096 < (long)(len / 4); i++)
-		ASSERT_LT(0, kind->fill(len / 4));
+	if (!self->control)
+		go_on(_metadata, kind, reclaimed, len / 4, len / 4);
 	if (kind->meminfo)
 		grown += cdm_node_value(ordinary, "meminfo", kind->meminfo);
 	reclaimed = pressure_reclaimed() - reclaimed;
@@ -212,10 +224,7 @@ TEST_F_TIMEOUT(isolation, kswapd, TIMEOUT)
 		EXPECT_GT(SWAP_ROUNDS, i) TH_LOG("%s of an ordinary node does not scan", name);
 		return;
 	}
-	/* What was still on its way back to the free lists has been used up now */
-	for (i = 0; i < ROUNDS &&
-	     pressure_reclaimed() - reclaimed < (long)(16 * MB / 4096); i++)
-		ASSERT_LT(0, kind->fill(8 * MB));
+	go_on(_metadata, kind, reclaimed, 16 * MB, 8 * MB);
 	reclaimed = pressure_reclaimed() - reclaimed;
 	ASSERT_EQ(0, cdm_usage_read(self->node, &after));
 	EXPECT_EQ(switches, cdm_thread_switches(name));
