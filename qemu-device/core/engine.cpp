@@ -71,6 +71,7 @@ void Engine::slice(Work &work)
                 over = work.over();
             } while (next == Next::advance && !over && !gate_.wanted() &&
                      !run.reports());
+            run.unmap();
             run.publish();
             reports = run.take_reports();
             if (reports.poison) {

@@ -239,6 +239,11 @@ bool Run::write_record(Window &window)
 
 void Run::end_command(uint8_t status)
 {
+    for (Mapping &mapping : mappings_) {
+        if (mapping.written()) {
+            mapping.close(env_.host);
+        }
+    }
     command_.status = status;
     command_.codec.reset();
     phase_ = Phase::complete;
@@ -282,8 +287,17 @@ Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write)
         held_[index] = physical_addresses;
         counts = false;
     }
-    return Window(env_, config_.pasid, held_[index], cursors_[index],
-                  meter_of(operand), counts ? &due_ : nullptr, va, len, write);
+    return Window(env_, config_.pasid,
+                  {held_[index], cursors_[index], mappings_[index],
+                   meter_of(operand), counts ? &due_ : nullptr},
+                  va, len, write);
+}
+
+void Run::unmap()
+{
+    for (Mapping &mapping : mappings_) {
+        mapping.close(env_.host);
+    }
 }
 
 void Run::blocked(const Window &window, Operand operand, uint64_t va,
@@ -529,6 +543,7 @@ void Run::abort(bool record)
         }
         phase_ = Phase::fetch;
     }
+    unmap();
     publish();
     timeline_ = env_.timeline;
     timed_out_ = false;

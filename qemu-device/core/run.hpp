@@ -136,6 +136,8 @@ public:
     /* Nanoseconds of the host's time. */
     uint64_t take_delay() { return std::exchange(delay_ns_, 0); }
 
+    /* Give mapped memory back; before the gate is left. */
+    void unmap();
     /* Bring the statistics up to date. */
     void publish();
 
@@ -247,6 +249,7 @@ private:
     bool timed_out_ = false;
     std::array<Held, operand_count> held_{};
     std::array<Cursor, operand_count> cursors_{};
+    std::array<Mapping, operand_count> mappings_;
     CounterRecords due_; /* of the step in progress */
     Reports reports_;
     Miss miss_{};

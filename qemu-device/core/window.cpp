@@ -34,47 +34,34 @@ bool resolve(Atc &atc, uint32_t pasid, Held &held, uint64_t va, bool write)
 
 } // namespace
 
-Window::Window(const Memory &memory, uint32_t pasid, Held &held,
-               Cursor &cursor, Meter &meter, CounterRecords *due, uint64_t va,
-               uint64_t len, bool write)
-    : memory_(memory), pasid_(pasid), held_(held), cursor_(cursor),
-      meter_(meter), due_(due), va_(va), write_(write)
+Window::Window(const Memory &memory, uint32_t pasid,
+               const OperandState &operand, uint64_t va, uint64_t len,
+               bool write)
+    : memory_(memory), pasid_(pasid), operand_(operand), va_(va),
+      write_(write)
 {
-    if (!resolve(memory.atc, pasid, held, va, write)) {
+    const Translation &entry = operand.held.entry;
+
+    if (!resolve(memory.atc, pasid, operand.held, va, write)) {
         state_ = Opened::miss;
         return;
     }
 
-    uint64_t pa = held.entry.pa + (va - held.entry.first);
     /* Less one, since an entry may be longer than 2^64 - 1. */
-    uint64_t wanted =
-        std::min({len - 1, max_access - 1, held.entry.last - va}) + 1;
+    uint64_t ahead = std::min(entry.last - va, max_mapping - 1) + 1;
+    uint64_t size = std::min({len, max_access, ahead});
 
-    size_ = wanted;
-    data_ = memory.host.map(pa, &size_, write);
-    if (!data_ || !size_) {
+    pa_ = entry.pa + (va - entry.first);
+    data_ = operand.mapping.reach(memory.host, pa_, &size, ahead, write);
+    if (!data_) {
         state_ = Opened::bus_error;
-    } else {
-        size_ = std::min(size_, wanted);
-        local_ = memory.host.local_offset(pa, &offset_);
-        if (local_ && memory.poison.any()) {
-            size_ = sound(len);
-            state_ = size_ ? Opened::ok : Opened::poison;
-        }
+        return;
     }
-    if (state_ != Opened::ok) {
-        if (data_) {
-            memory.host.unmap(data_, 0, write);
-            data_ = nullptr;
-        }
-        size_ = 0;
-    }
-}
-
-Window::~Window()
-{
-    if (data_) {
-        memory_.host.unmap(data_, used_, write_);
+    size_ = size;
+    local_ = memory.host.local_offset(pa_, &offset_);
+    if (local_ && memory.poison.any()) {
+        size_ = sound(len);
+        state_ = size_ ? Opened::ok : Opened::poison;
     }
 }
 
@@ -126,20 +113,22 @@ bool Window::rewrite(uint64_t bytes)
 
 void Window::use(uint64_t bytes)
 {
-    used_ = bytes;
-    (local_ ? meter_.local : meter_.system).count(bytes, write_);
-    if (held_.asked) {
-        held_.asked = false;
-    } else if (!held_.identity) {
-        meter_.atc_hits++;
+    auto &[held, cursor, mapping, meter, due] = operand_;
+
+    mapping.use(pa_, bytes);
+    (local_ ? meter.local : meter.system).count(bytes, write_);
+    if (held.asked) {
+        held.asked = false;
+    } else if (!held.identity) {
+        meter.atc_hits++;
     }
-    if (due_) {
+    if (due) {
         memory_.counters.count(
-            {pasid_, va_, bytes, local_, write_, continues()}, *due_);
+            {pasid_, va_, bytes, local_, write_, continues()}, *due);
     }
-    cursor_.rewriting =
+    cursor.rewriting =
         write_ && local_ && memory_.poison.any() && rewrite(bytes);
-    cursor_.end = va_ + bytes;
+    cursor.end = va_ + bytes;
 }
 
 } // namespace ccad

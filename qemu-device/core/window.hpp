@@ -2,8 +2,10 @@
 /*
  * The way of an engine to memory: operands, their translations, and windows.
  *
- * A window is one access.  It is opened, used and closed under the engine's
- * gate, so that an invalidation that passes the gate finds nothing open.
+ * A window is one access, and an operand has one at a time.  It is opened and
+ * used under the engine's gate.  The mapping that it lies in stays open for the
+ * operand's next windows (mapping.hpp) but is closed before the gate is left,
+ * so that an invalidation that passes the gate finds nothing open.
  *
  * Each operand keeps the translation it used last besides the ATC.  So a
  * command makes progress however small the ATC is, and several accesses to
@@ -20,6 +22,7 @@
 #include "cost.hpp"
 #include "counters.hpp"
 #include "host.hpp"
+#include "mapping.hpp"
 #include "poison.hpp"
 
 namespace ccad {
@@ -62,6 +65,15 @@ struct Cursor {
     template <typename Archive> void transfer(Archive &a) { a(end, rewriting); }
 };
 
+/* What an access to an operand goes on from, and leaves behind. */
+struct OperandState {
+    Held &held;
+    Cursor &cursor;
+    Mapping &mapping;
+    Meter &meter; /* who pays */
+    CounterRecords *due; /* granules that reach the threshold; null: none */
+};
+
 /* What of the device every access meets. */
 struct Memory {
     const Host &host;
@@ -91,19 +103,16 @@ class Window {
 public:
     /*
      * Open at most len bytes at va for one access, with the engine's gate
-     * held; held is the operand's translation and meter who pays.  len is all
-     * that is left of the operand: a line that it ends in is not written in
-     * full.  Granules that reach the threshold go to due; null: no counting.
+     * held.  len is all that is left of the operand: a line that it ends in is
+     * not written in full.
      */
-    Window(const Memory &memory, uint32_t pasid, Held &held, Cursor &cursor,
-           Meter &meter, CounterRecords *due, uint64_t va, uint64_t len,
-           bool write);
-    ~Window();
+    Window(const Memory &memory, uint32_t pasid, const OperandState &operand,
+           uint64_t va, uint64_t len, bool write);
     Window(const Window &) = delete;
     Window &operator=(const Window &) = delete;
 
     Opened state() const { return state_; }
-    uint8_t *data() const { return static_cast<uint8_t *>(data_); }
+    uint8_t *data() const { return data_; }
     uint64_t size() const { return size_; }
     /* Where in local memory it begins, if it does. */
     uint64_t local_offset() const { return offset_; }
@@ -115,23 +124,23 @@ private:
     bool poisoned(uint64_t at) const;
     bool continues() const
     {
-        return va_ % Poison::line && va_ == cursor_.end;
+        return va_ % Poison::line && va_ == operand_.cursor.end;
     }
-    bool rewrites() const { return continues() && cursor_.rewriting; }
+    bool rewrites() const
+    {
+        return continues() && operand_.cursor.rewriting;
+    }
     uint64_t sound(uint64_t len) const;
     bool rewrite(uint64_t bytes);
 
     const Memory &memory_;
     const uint32_t pasid_;
-    Held &held_;
-    Cursor &cursor_;
-    Meter &meter_;
-    CounterRecords *const due_;
+    const OperandState operand_;
     const uint64_t va_;
     const bool write_;
-    void *data_ = nullptr;
+    uint8_t *data_ = nullptr;
+    uint64_t pa_ = 0;
     uint64_t size_ = 0;
-    uint64_t used_ = 0;
     Opened state_ = Opened::ok;
     bool local_ = false;
     uint64_t offset_ = 0;

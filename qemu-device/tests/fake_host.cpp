@@ -75,8 +75,8 @@ ccad_host_ops FakeHost::ops() const
         .map = [](void *opaque, uint64_t pa, uint64_t *len, bool write) {
             return Op::host(opaque).do_map(pa, len, write);
         },
-        .unmap = [](void *opaque, void *ptr, uint64_t, bool) {
-            Op::host(opaque).do_unmap(ptr);
+        .unmap = [](void *opaque, void *ptr, uint64_t used, bool write) {
+            Op::host(opaque).do_unmap(ptr, used, write);
         },
         .local_offset = [](void *, uint64_t pa, uint64_t *offset) {
             *offset = pa - local_base;

@@ -136,6 +136,7 @@ public:
     std::function<void(uint32_t pasid, uint64_t va)> on_translate;
     std::function<void()> on_translated;
     std::function<void(uint64_t pa, bool write)> on_map;
+    std::function<void(uint64_t pa, uint64_t used, bool write)> on_unmap;
     std::function<void(const char *op)> on_op;
     /* The same, but with locks of the core held. */
     std::function<void(ccad_step step, uint32_t context, uint64_t a,
@@ -177,7 +178,7 @@ private:
                      ccad_translation *out, size_t max);
     bool do_page_request(const PageRequest &request);
     void *do_map(uint64_t pa, uint64_t *len, bool write);
-    void do_unmap(void *ptr);
+    void do_unmap(void *ptr, uint64_t used, bool write);
     bool do_dma_write(uint64_t addr, const void *buf, uint64_t len);
 
     ccad_core *core_ = nullptr;

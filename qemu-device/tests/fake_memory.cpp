@@ -126,12 +126,10 @@ void *FakeHost::do_map(uint64_t pa, uint64_t *len, bool write)
     if (!valid(pa) || (pa & ~(page - 1)) == unmapped_pa) {
         return nullptr;
     }
-    *len = std::min<uint64_t>(*len, map_limit);
+    uint64_t end = pa < ram_size ? ram_size : local_base + local_size;
+    *len = std::min<uint64_t>({*len, map_limit, end - pa});
     if (uint64_t hole = unmapped_pa; hole > pa) {
         *len = std::min(*len, hole - pa);
-    }
-    if (!valid(pa + *len - 1)) {
-        *len = page - pa % page;
     }
     for (size_t i = page_index(pa); i <= page_index(pa + *len - 1); i++) {
         PageState &state = pages_[i];
@@ -153,13 +151,21 @@ void *FakeHost::do_map(uint64_t pa, uint64_t *len, bool write)
     return at(pa);
 }
 
-void FakeHost::do_unmap(void *ptr)
+void FakeHost::do_unmap(void *ptr, uint64_t used, bool write)
 {
     auto found = std::find_if(open_windows.rbegin(), open_windows.rend(),
-                              [&](const Open &o) { return o.ptr == ptr; });
+                              [&](const Open &o) {
+                                  return o.ptr == ptr && o.write == write;
+                              });
     if (found == open_windows.rend()) {
         violation("unmap of what was not mapped");
         return;
+    }
+    if (used > found->len) {
+        violation("more used than mapped");
+    }
+    if (on_unmap) {
+        on_unmap(found->pa, used, write);
     }
     for (size_t i = page_index(found->pa);
          i <= page_index(found->pa + found->len - 1); i++) {

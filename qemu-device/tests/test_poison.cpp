@@ -342,11 +342,11 @@ TEST_F(PoisonTest, StaysIfTheRewriteOfItsLineFails)
 TEST_F(PoisonTest, ThatComesBehindAHalfWrittenLineCounts)
 {
     constexpr uint64_t half = page - line / 2;
-    host.on_map = [&, pa = host.walk(pasid, dst_va)->pa](uint64_t at,
-                                                         bool write) {
-        if (write && at == pa + half) {
-            ccad_core_poison_inject(device.core(),
-                                    at - FakeHost::local_base, 1);
+    const uint64_t behind = offset_of(dst_va) + half;
+    const uint64_t next_src = host.walk(pasid, src_va + page)->pa;
+    host.on_map = [&](uint64_t at, bool) {
+        if (at == next_src) { /* half of the line is written */
+            ccad_core_poison_inject(device.core(), behind, 1);
         }
     };
     expect_poison(queue.run(copy(src_va + line / 2, dst_va, 2 * page)),

@@ -52,6 +52,7 @@ public:
     {
         Next next = run->advance();
 
+        run->unmap();
         run->publish();
         if (next == Next::translate) {
             uint64_t va = run->miss().va & ~(page - 1);
