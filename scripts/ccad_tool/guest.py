@@ -215,11 +215,19 @@ class Guest:
         *lines, self._qmp_in = (self._qmp_in + data).split(b"\n")
         for line in lines:
             try:
-                event = json.loads(line).get("event")
+                said = json.loads(line)
             except ValueError:
                 continue
-            if event == "STOP" and not self.options.gdb:
+            if said.get("event") == "STOP" and not self.options.gdb:
                 self.stopped = True
+            elif (said.get("event") == "DEVICE_DELETED" and self.options.replug
+                  and said["data"].get("device") == "ccad0"):
+                self._monitor(f"device_add {machine.device(self.options)}")
+
+    def _monitor(self, line):
+        """A line for QEMU's monitor; what it answers is not waited for."""
+        self.qmp.send(json.dumps({"execute": "human-monitor-command",
+                                  "arguments": {"command-line": line}}).encode() + b"\n")
 
     def _step(self, end=None, extra=()):
         """Wait for whatever comes first, at most until end, and take it in."""

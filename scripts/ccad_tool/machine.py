@@ -22,6 +22,7 @@ class Options:
     icount: bool = False        # the time-stamp counter counts instructions; one processor
     second: str = ""            # ordinary memory of a second node, number 2
     second_cdm: str = ""        # memory of a second device, on the node after these
+    replug: bool = False        # a device that the guest has powered off is plugged in again
 
 
 def check(o):
@@ -53,7 +54,9 @@ def command(o, qemu, kernel, rootfs, accel, run):
     second = parse_size(o.second) if o.second else 0
     other = 3 if second else 2      # the node of the second device
     accel_arg = f"tcg,thread={'single' if o.icount else 'multi'}" if accel == "tcg" else accel
-    append = ["console=ttyS0", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/agent",
+    append = ["console=ttyS0",
+              # Or it leaves hot plug and AER to firmware that does nothing about them.
+              "pcie_ports=native", "root=/dev/vda", "rootfstype=ext4", "ro", "init=/usr/lib/ccad/agent",
               "panic=-1", "oops=panic", "random.trust_cpu=on", "nokaslr",
               # An emulated processor on a busy host stands still for seconds at a time: that is
               # neither a broken timer nor a lockup.
@@ -64,6 +67,7 @@ def command(o, qemu, kernel, rootfs, accel, run):
         "-display", "none", "-no-reboot", "-run-with", "exit-with-parent=on",
         "-L", str(qemu.share),
         "-machine", "q35,kernel-irqchip=split,hmat=on", "-accel", accel_arg,
+        "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
         "-cpu", "max,la57=off", "-smp", str(o.cpus), "-m", f"{mem + second >> 20}M",
         "-object", f"memory-backend-ram,id=ram0,size={mem}",
         "-numa", f"node,nodeid=0,memdev=ram0,cpus=0-{o.cpus - 1}",
@@ -90,11 +94,10 @@ def command(o, qemu, kernel, rootfs, accel, run):
                    "aw-bits=48,fs1gp=on,intremap=on",
     ]
     if o.device:
-        extra = "," + o.device_args if o.device_args else ""
         argv += [
             "-object", f"memory-backend-ram,id=ccadmem,size={cdm}",
             "-device", "pcie-root-port,id=rp0,chassis=1,slot=1",
-            "-device", f"ccad,id=ccad0,bus=rp0,memdev=ccadmem,proximity-domain=1{extra}",
+            "-device", device(o),
             "-object", "acpi-generic-initiator,id=gi0,pci-dev=ccad0,node=1",
         ]
     if o.second_cdm:
@@ -127,6 +130,12 @@ def command(o, qemu, kernel, rootfs, accel, run):
     for a in o.qemu_args:
         argv += split_args(a)
     return argv
+
+
+def device(o):
+    """The accelerator, as for -device and device_add."""
+    extra = "," + o.device_args if o.device_args else ""
+    return f"ccad,id=ccad0,bus=rp0,memdev=ccadmem,proximity-domain=1{extra}"
 
 
 def split_args(text):

@@ -8,6 +8,8 @@ alone) may hold, one NAME=VALUE a line:
     memory=, cpus=, cdm_size=, distance=    the guest that it wants
     second=SIZE, second_cdm=SIZE            a node with ordinary memory more, a device more
     kernel_args=, device_args=, qemu_args=  more for that guest
+    replug=1                    who powers off the device's slot finds it there again
+                                (the test is told so by CCAD_REPLUG=1)
     boot=own                    a guest of its own
     full=1                      only with --full
     debug=1                     only in suite debug, without faults of the suite's
@@ -30,7 +32,7 @@ from ..util import Fail, parse_size
 GUEST_DIR = "/usr/lib/kselftest"
 _STATUS = {ktap.PASS: PASS, ktap.FAIL: FAIL, ktap.SKIP: SKIP}
 _GUEST_KEYS = ("memory", "cpus", "cdm_size", "distance", "second", "second_cdm", "kernel_args",
-               "device_args", "qemu_args")
+               "device_args", "qemu_args", "replug")
 
 
 @dataclass
@@ -89,6 +91,7 @@ def options_for(ctx, test):
                         cdm_size=ctx.args.cdm_size or s.get("cdm_size", "512M"),
                         distance=int(s.get("distance", 160)),
                         second=s.get("second", ""), second_cdm=s.get("second_cdm", ""),
+                        replug=test.says("replug"),
                         device_args=s.get("device_args", ""),
                         kernel_args=[*s.get("kernel_args", "").split(), *ctx.mode.kernel_args,
                                      *(ctx.args.kernel_arg or [])],
@@ -179,7 +182,7 @@ class Runner:
                 self.log.with_suffix(".qemu").write_bytes(g.qemu_log.read_bytes())
 
     def command(self, test, args=""):
-        env = "CCAD_FULL=1 " if self.ctx.full else ""
+        env = ("CCAD_FULL=1 " if self.ctx.full else "") + ("CCAD_REPLUG=1 " if test.says("replug") else "")
         command = (f"cd {GUEST_DIR}/{test.collection} && export {env}KSELFTEST_DIR={GUEST_DIR} && "
                    f"exec ./{test.program} {args}")
         return self.ctx.mode.command(test, command)

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -22,13 +23,10 @@
 #include "kselftest_harness.h"
 #include "../../mm/cdm/cdm_util.h"
 #include "test_util.h"
+#include "test_work.h"
 
 #define TIMEOUT	120
-#define WORK	(32 * MB)
 #define HELD	(64 * MB)
-/* Seconds of work for the device, should the processors be late. */
-#define SHIFT	9
-#define ENTRIES	512
 
 FIXTURE(life)
 {
@@ -120,39 +118,6 @@ FIXTURE_TEARDOWN(life)
 		expect_clean(_metadata, self);
 }
 
-/*
- * Fill the ring of a new context with work of seconds; what is not there yet
- * takes page requests too.  Part of it lies on the device's node.
- */
-static int start_work(struct ccad_ctx *ctx, struct ccad_completion *comps, char **work, int node)
-{
-	struct ccad_desc desc;
-	int ret, i;
-
-	ret = ccad_open(ctx, SHIFT);
-	if (ret)
-		return ret;
-	*work = test_map(WORK);
-	if (!*work)
-		return -ENOMEM;
-	if (node >= 0 && cdm_bind(*work, WORK / 8, MPOL_BIND, 1UL << node, 0))
-		return -errno;
-	memset(*work, 1, WORK / 4);
-	memset(comps, 0, ENTRIES * sizeof(*comps));
-	for (i = 0; i < ENTRIES; i++) {
-		desc = ccad_fill(*work, i, WORK);
-		desc.completion = (uintptr_t)&comps[i];
-		ret = ccad_push(ctx, &desc);
-		if (ret)
-			return ret;
-	}
-	ccad_kick(ctx);
-	/* In flight means that the device has begun. */
-	while (!ccad_db_read(ctx, CCAD_DB_HEAD))
-		;
-	return 0;
-}
-
 static CCAD_ALIGNED struct ccad_completion comps[ENTRIES];
 
 /* A child that starts work, says so and ends in one of several ways. */
@@ -171,7 +136,7 @@ static void run_child(struct __test_metadata *_metadata, int node, enum end end)
 		struct ccad_ctx ctx;
 		char *work;
 
-		if (start_work(&ctx, comps, &work, node) || write(ready[1], "", 1) != 1)
+		if (test_start_work(&ctx, comps, &work, node) || write(ready[1], "", 1) != 1)
 			_exit(2);
 		switch (end) {
 		case END_KILL:
@@ -244,7 +209,7 @@ TEST_F_TIMEOUT(life, fork_in_flight, TIMEOUT)
 	pid_t pid;
 	__u32 seen;
 
-	ASSERT_EQ(0, start_work(&ctx, comps, &work, self->node));
+	ASSERT_EQ(0, test_start_work(&ctx, comps, &work, self->node));
 	for (round = 0; round < 4; round++) {
 		pid = fork();
 		ASSERT_GE(pid, 0);
@@ -396,7 +361,7 @@ TEST_F_TIMEOUT(life, reset_in_flight, TIMEOUT)
 	char *work;
 
 	expect_flr(_metadata);
-	ASSERT_EQ(0, start_work(&ctx, comps, &work, self->node));
+	ASSERT_EQ(0, test_start_work(&ctx, comps, &work, self->node));
 	ASSERT_EQ(0, write_attr("reset", "1"));
 
 	pfd.fd = ctx.fd;
@@ -422,29 +387,6 @@ TEST_F_TIMEOUT(life, reset_in_flight, TIMEOUT)
 	ccad_close(&ctx);
 }
 
-static int log_from_here(void)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
-
-	return fd < 0 || lseek(fd, 0, SEEK_END) < 0 ? -errno : fd;
-}
-
-/* Does the log of the kernel that is read through @fd have a line with @text? */
-static bool log_has(int fd, const char *text)
-{
-	char record[2048];
-	bool found = false;
-	ssize_t n;
-
-	while ((n = read(fd, record, sizeof(record) - 1)) > 0 || (n < 0 && errno == EPIPE)) {
-		if (n < 0)
-			continue;
-		record[n] = 0;
-		found |= !!strstr(record, text);
-	}
-	return found;
-}
-
 static void on_alarm(int sig)
 {
 	(void)sig;
@@ -464,8 +406,8 @@ TEST_F_TIMEOUT(life, reset_under_signals, TIMEOUT)
 
 	if (self->node < 0)
 		SKIP(return, "no node of coherent device memory");
-	in_use = log_from_here();
-	again = log_from_here();
+	in_use = test_log_from_here();
+	again = test_log_from_here();
 	ASSERT_LE(0, in_use);
 	ASSERT_LE(0, again);
 	expect_flr(_metadata);
@@ -495,9 +437,9 @@ TEST_F_TIMEOUT(life, reset_under_signals, TIMEOUT)
 		EXPECT_TRUE(cdm_check_pattern(map, HELD, round));
 		EXPECT_TRUE(cdm_node_in("has_coherent_memory", self->node));
 	}
-	EXPECT_FALSE(log_has(in_use, "reset with local memory in use"));
+	EXPECT_FALSE(test_log_has(in_use, "reset with local memory in use"));
 	/* The control: the log is read, and the memory went and came back */
-	EXPECT_TRUE(log_has(again, "of local memory online"));
+	EXPECT_TRUE(test_log_has(again, "of local memory online"));
 	close(in_use);
 	close(again);
 	munmap(map, HELD);
@@ -511,27 +453,29 @@ static void on_bus_error(int sig)
 	siglongjmp(bus_error, 1);
 }
 
-/* The driver goes while a context works: the process lives, the node is gone. */
-TEST_F_TIMEOUT(life, unbind_in_flight, TIMEOUT)
+/* What the kernel calls the device, like 0000:01:00.0, and the driver's directory. */
+static void find_driver(struct __test_metadata *_metadata, char *name, size_t len, char *driver)
 {
-	char driver[256], device[256], path[320], name[64], *work;
-	struct pollfd pfd = { .events = POLLIN };
-	struct ccad_ctx ctx;
-	int i;
+	char device[PATH_MAX], path[256];
 
 	ASSERT_EQ(0, test_pci_path("driver", path, sizeof(path)));
 	ASSERT_NE(NULL, realpath(path, driver));
 	ASSERT_EQ(0, test_pci_path("", path, sizeof(path)));
 	ASSERT_NE(NULL, realpath(path, device));
-	snprintf(name, sizeof(name), "%s", strrchr(device, '/') + 1);
+	snprintf(name, len, "%s", strrchr(device, '/') + 1);
+}
 
-	ASSERT_EQ(0, start_work(&ctx, comps, &work, self->node));
-	snprintf(path, sizeof(path), "%s/unbind", driver);
-	ASSERT_EQ(0, test_write(path, name));
+/* The device is gone from a context that worked: the process has its memory. */
+static void expect_gone(struct __test_metadata *_metadata, int node, struct ccad_ctx *ctx,
+			char *work)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	int i;
+
 	EXPECT_EQ(-ENODEV, ccad_find(NULL, 0, NULL, 0));
-	if (self->node >= 0) {
-		EXPECT_FALSE(cdm_node_in("has_coherent_memory", self->node));
-		EXPECT_EQ(0, (long)cdm_pages_on(work, WORK / 8, self->node));
+	if (node >= 0) {
+		EXPECT_FALSE(cdm_node_in("has_coherent_memory", node));
+		EXPECT_EQ(0, (long)cdm_pages_on(work, WORK / 8, node));
 		EXPECT_EQ(WORK / 8 / PAGE,
 			  cdm_pages_on(work, WORK / 8, cdm_ordinary_node()));
 	}
@@ -542,22 +486,66 @@ TEST_F_TIMEOUT(life, unbind_in_flight, TIMEOUT)
 	for (i = 0; i < (int)WORK; i += PAGE)
 		if (work[i] != 7)
 			break;
-	EXPECT_EQ((int)WORK, i) TH_LOG("the device wrote after it was unbound");
+	EXPECT_EQ((int)WORK, i) TH_LOG("the device wrote after it was gone");
 	signal(SIGBUS, on_bus_error);
 	if (!sigsetjmp(bus_error, 1)) {
-		ccad_db_read(&ctx, CCAD_DB_HEAD);
+		ccad_db_read(ctx, CCAD_DB_HEAD);
 		EXPECT_TRUE(false) TH_LOG("the doorbell is still mapped");
 	}
-	pfd.fd = ctx.fd;
+	pfd.fd = ctx->fd;
 	poll(&pfd, 1, 0);
-	ccad_close(&ctx);
+	ccad_close(ctx);
 	munmap(work, WORK);
+}
+
+/* The driver goes while a context works: the process lives, the node is gone. */
+TEST_F_TIMEOUT(life, unbind_in_flight, TIMEOUT)
+{
+	char driver[PATH_MAX], path[PATH_MAX + 16], name[64], *work;
+	struct ccad_ctx ctx;
+
+	find_driver(_metadata, name, sizeof(name), driver);
+	ASSERT_EQ(0, test_start_work(&ctx, comps, &work, self->node));
+	snprintf(path, sizeof(path), "%s/unbind", driver);
+	ASSERT_EQ(0, test_write(path, name));
+	expect_gone(_metadata, self->node, &ctx, work);
 
 	snprintf(path, sizeof(path), "%s/bind", driver);
 	ASSERT_EQ(0, test_write(path, name));
 	EXPECT_EQ(0, ccad_find(NULL, 0, NULL, 0));
 	if (self->node >= 0)
 		EXPECT_TRUE(cdm_node_in("has_coherent_memory", self->node));
+}
+
+/*
+ * The same when the slot loses its power.  An emulator takes the device out of
+ * it: only where somebody puts it back, which CCAD_REPLUG says.
+ */
+TEST_F_TIMEOUT(life, power_off_in_flight, TIMEOUT)
+{
+	char driver[PATH_MAX], power[256], adapter[256], name[64], *work;
+	struct ccad_ctx ctx;
+	int i, round;
+
+	if (!getenv("CCAD_REPLUG"))
+		SKIP(return, "CCAD_REPLUG does not say that the device comes back");
+	find_driver(_metadata, name, sizeof(name), driver);
+	ASSERT_EQ(0, test_slot_path(name, "power", power, sizeof(power)));
+	ASSERT_EQ(0, test_slot_path(name, "adapter", adapter, sizeof(adapter)));
+	for (round = 0; round < 3; round++) {
+		ASSERT_EQ(0, test_start_work(&ctx, comps, &work, self->node));
+		ASSERT_EQ(0, test_write(power, "0"));
+		expect_gone(_metadata, self->node, &ctx, work);
+
+		for (i = 0; i < 10 * TIMEOUT && ccad_find(NULL, 0, NULL, 0); i++) {
+			if (test_read_number(adapter) == 1)
+				test_write(power, "1");
+			usleep(100000);
+		}
+		ASSERT_EQ(0, ccad_find(NULL, 0, NULL, 0)) TH_LOG("it did not come back");
+		if (self->node >= 0)
+			EXPECT_TRUE(cdm_node_in("has_coherent_memory", self->node));
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -138,3 +138,67 @@ int test_wait_contexts(long long used)
 	}
 	return now < 0 ? (int)now : -ETIMEDOUT;
 }
+
+int test_log_from_here(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
+	return fd < 0 || lseek(fd, 0, SEEK_END) < 0 ? -errno : fd;
+}
+
+bool test_log_has(int fd, const char *text)
+{
+	char record[2048];
+	bool found = false;
+	ssize_t n;
+
+	while ((n = read(fd, record, sizeof(record) - 1)) > 0 || (n < 0 && errno == EPIPE)) {
+		if (n < 0)
+			continue;
+		record[n] = 0;
+		found |= !!strstr(record, text);
+	}
+	return found;
+}
+
+int test_slot_path(const char *device, const char *name, char *path, size_t len)
+{
+	static const char slots[] = "/sys/bus/pci/slots";
+	struct dirent *ent;
+	char address[64];
+	int ret = -ENOENT;
+	DIR *dir;
+	FILE *f;
+
+	dir = opendir(slots);
+	if (!dir)
+		return -errno;
+	while (ret && (ent = readdir(dir))) {
+		snprintf(path, len, "%s/%.64s/address", slots, ent->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		/* Without the function: 0000:01:00 */
+		if (fscanf(f, "%63s", address) == 1 && !strncmp(device, address, strlen(address))) {
+			snprintf(path, len, "%s/%.64s/%s", slots, ent->d_name, name);
+			ret = 0;
+		}
+		fclose(f);
+	}
+	closedir(dir);
+	return ret;
+}
+
+long test_read_number(const char *path)
+{
+	long number = -1;
+	FILE *f;
+
+	f = fopen(path, "r");
+	if (!f)
+		return -errno;
+	if (fscanf(f, "%ld", &number) != 1)
+		number = -EINVAL;
+	fclose(f);
+	return number;
+}
