@@ -33,6 +33,13 @@ namespace ccad {
 
 inline constexpr uint64_t max_access = 64 * 1024;
 
+__extension__ typedef unsigned __int128 wide;
+
+constexpr uint64_t saturate(wide ns)
+{
+    return ns > UINT64_MAX ? UINT64_MAX : static_cast<uint64_t>(ns);
+}
+
 /* What an engine did in one kind of memory. */
 struct Traffic {
     uint64_t accesses = 0;
@@ -110,10 +117,41 @@ struct Charge {
     {
         a(local, system, rest);
     }
-    uint64_t total() const;
+    uint64_t total() const { return saturate(wide{local} + system + rest); }
 };
 
-Charge charge(const ccad_cost &cost, const Meter &meter);
+inline uint64_t transfer_ns(const Traffic &traffic, uint32_t mbps)
+{
+    constexpr uint64_t second = 1'000'000'000;
+    uint64_t bytes = traffic.bytes();
+
+    if (!mbps || !bytes) {
+        return 0;
+    }
+    uint64_t rate = uint64_t{mbps} << 20;
+    /* Nearly always; 128 bits are divided much more slowly. */
+    if (bytes < (uint64_t{1} << 33)) {
+        return (bytes * second + rate - 1) / rate;
+    }
+    return saturate((wide{bytes} * second + rate - 1) / rate);
+}
+
+/*
+ * Inline: it follows each access, and a result that went through memory would
+ * wait until the processor has drained all that the access has stored.
+ */
+inline Charge charge(const ccad_cost &cost, const Meter &meter)
+{
+    return {
+        .local = transfer_ns(meter.local, cost.local_mbps),
+        .system = transfer_ns(meter.system, cost.system_mbps),
+        .rest = saturate(
+            wide{meter.local.accesses} * cost.local_latency_ns +
+            wide{meter.system.accesses} * cost.system_latency_ns +
+            wide{meter.translations} * cost.translation_ns +
+            wide{meter.page_groups} * cost.page_request_ns),
+    };
+}
 
 inline uint64_t device_ns(const ccad_cost &cost, const Meter &meter)
 {

@@ -127,7 +127,9 @@ Next Run::fetch()
     }
     head_.store(head + 1, std::memory_order_release);
     fruitless_ = 0;
-    cursors_ = {};
+    for (OperandState &operand : operands_) {
+        operand.cursor = {};
+    }
     if (config_.timeout_ms) {
         deadline_.store(env_.host.now_ns() +
                             uint64_t{config_.timeout_ms} * 1'000'000,
@@ -239,9 +241,9 @@ bool Run::write_record(Window &window)
 
 void Run::end_command(uint8_t status)
 {
-    for (Mapping &mapping : mappings_) {
-        if (mapping.written()) {
-            mapping.close(env_.host);
+    for (OperandState &operand : operands_) {
+        if (operand.mapping.written()) {
+            operand.mapping.close(env_.host);
         }
     }
     command_.status = status;
@@ -281,22 +283,20 @@ Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write)
     bool again = operand == Operand::again;
     bool counts = env_.counters.on() && of_command(operand) && !again;
 
-    held_[index].apart = again;
+    operands_[index].held.apart = again;
     if (config_.physical) {
         /* Nor is there an address space to count in. */
-        held_[index] = physical_addresses;
+        operands_[index].held = physical_addresses;
         counts = false;
     }
-    return Window(env_, config_.pasid,
-                  {held_[index], cursors_[index], mappings_[index],
-                   meter_of(operand), counts ? &due_ : nullptr},
-                  va, len, write);
+    return Window(env_, config_.pasid, operands_[index], meter_of(operand),
+                  counts ? &due_ : nullptr, va, len, write);
 }
 
 void Run::unmap()
 {
-    for (Mapping &mapping : mappings_) {
-        mapping.close(env_.host);
+    for (OperandState &operand : operands_) {
+        operand.mapping.close(env_.host);
     }
 }
 
@@ -324,9 +324,9 @@ void Run::blocked(const Window &window, Operand operand, uint64_t va,
  */
 bool Run::half_written()
 {
-    for (unsigned i = 0; i < operand_count; i++) {
-        const Cursor &cursor = cursors_[i];
-        const Translation &entry = held_[i].entry;
+    for (const OperandState &operand : operands_) {
+        const Cursor &cursor = operand.cursor;
+        const Translation &entry = operand.held.entry;
         uint64_t va = cursor.end & ~(Poison::line - 1);
         uint64_t offset;
 
@@ -345,7 +345,7 @@ void Run::translated(
     uint64_t generation,
     std::optional<std::span<const ccad_translation>> answer)
 {
-    Held &held = held_[static_cast<unsigned>(miss_.operand)];
+    Held &held = operands_[static_cast<unsigned>(miss_.operand)].held;
 
     meter_of(miss_.operand).translations++;
     charge(miss_.operand);
@@ -552,7 +552,9 @@ void Run::abort(bool record)
     overhead_charged_ = {};
     published_ = {};
     published_ns_ = 0;
-    held_ = {};
+    for (OperandState &operand : operands_) {
+        operand.held = {};
+    }
     alone_ = false;
     fruitless_ = 0;
 }

@@ -83,8 +83,11 @@ template <typename Archive> void Run::transfer(Archive &a)
     a.enumeration(error_, Next::timed_out);
     a.require(error_ == Next::advance || error_ >= Next::ring_error);
     a(command_, overhead_, overhead_charged_, published_, published_ns_,
-      clock_, origin_, deadline_, hang_, hung_, timed_out_, cursors_, miss_,
-      alone_, delay_ns_, fruitless_);
+      clock_, origin_, deadline_, hang_, hung_, timed_out_);
+    for (OperandState &operand : operands_) {
+        a(operand.cursor);
+    }
+    a(miss_, alone_, delay_ns_, fruitless_);
     a.require(need_ == Need::nothing || miss_.len);
     a.require(phase_ == Phase::fetch ||
               command_.desc.completion % sizeof(ccad_completion) == 0);
@@ -97,8 +100,8 @@ template <typename Archive> void Run::transfer(Archive &a)
         a(page);
     }
     a.require(need_ != Need::page || group_.size);
-    for (Held &held : held_) {
-        transfer_held(a, held, env_.atc, config_.pasid);
+    for (OperandState &operand : operands_) {
+        transfer_held(a, operand.held, env_.atc, config_.pasid);
     }
     show();
 }

@@ -34,11 +34,11 @@ bool resolve(Atc &atc, uint32_t pasid, Held &held, uint64_t va, bool write)
 
 } // namespace
 
-Window::Window(const Memory &memory, uint32_t pasid,
-               const OperandState &operand, uint64_t va, uint64_t len,
+Window::Window(const Memory &memory, uint32_t pasid, OperandState &operand,
+               Meter &meter, CounterRecords *due, uint64_t va, uint64_t len,
                bool write)
-    : memory_(memory), pasid_(pasid), operand_(operand), va_(va),
-      write_(write)
+    : memory_(memory), pasid_(pasid), operand_(operand), meter_(meter),
+      due_(due), va_(va), write_(write)
 {
     const Translation &entry = operand.held.entry;
 
@@ -113,18 +113,18 @@ bool Window::rewrite(uint64_t bytes)
 
 void Window::use(uint64_t bytes)
 {
-    auto &[held, cursor, mapping, meter, due] = operand_;
+    auto &[held, cursor, mapping] = operand_;
 
     mapping.use(pa_, bytes);
-    (local_ ? meter.local : meter.system).count(bytes, write_);
+    (local_ ? meter_.local : meter_.system).count(bytes, write_);
     if (held.asked) {
         held.asked = false;
     } else if (!held.identity) {
-        meter.atc_hits++;
+        meter_.atc_hits++;
     }
-    if (due) {
+    if (due_) {
         memory_.counters.count(
-            {pasid_, va_, bytes, local_, write_, continues()}, *due);
+            {pasid_, va_, bytes, local_, write_, continues()}, *due_);
     }
     cursor.rewriting =
         write_ && local_ && memory_.poison.any() && rewrite(bytes);

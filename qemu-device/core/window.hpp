@@ -67,11 +67,9 @@ struct Cursor {
 
 /* What an access to an operand goes on from, and leaves behind. */
 struct OperandState {
-    Held &held;
-    Cursor &cursor;
-    Mapping &mapping;
-    Meter &meter; /* who pays */
-    CounterRecords *due; /* granules that reach the threshold; null: none */
+    Held held;
+    Cursor cursor;
+    Mapping mapping;
 };
 
 /* What of the device every access meets. */
@@ -103,11 +101,13 @@ class Window {
 public:
     /*
      * Open at most len bytes at va for one access, with the engine's gate
-     * held.  len is all that is left of the operand: a line that it ends in is
-     * not written in full.
+     * held; meter is who pays.  len is all that is left of the operand: a line
+     * that it ends in is not written in full.  Granules that reach the
+     * threshold go to due; null: no counting.
      */
-    Window(const Memory &memory, uint32_t pasid, const OperandState &operand,
-           uint64_t va, uint64_t len, bool write);
+    Window(const Memory &memory, uint32_t pasid, OperandState &operand,
+           Meter &meter, CounterRecords *due, uint64_t va, uint64_t len,
+           bool write);
     Window(const Window &) = delete;
     Window &operator=(const Window &) = delete;
 
@@ -135,7 +135,9 @@ private:
 
     const Memory &memory_;
     const uint32_t pasid_;
-    const OperandState operand_;
+    OperandState &operand_;
+    Meter &meter_;
+    CounterRecords *const due_;
     const uint64_t va_;
     const bool write_;
     uint8_t *data_ = nullptr;

@@ -143,6 +143,8 @@ protected:
     /* What is done to the destination and to records meanwhile. */
     std::vector<Event> events_of(const ccad_desc &desc)
     {
+        /* What came before may be given back after its record. */
+        device.quiesce();
         std::vector<Event> events;
         uint32_t index = queue.push(desc);
         uint64_t record = host.walk(pasid, queue.record_address(index))->pa +
@@ -162,6 +164,7 @@ protected:
         host.on_unmap = [&](uint64_t pa, uint64_t used, bool write) {
             note("unmap", pa, used, write);
         };
+        device.enable();
         queue.ring_doorbell();
         EXPECT_EQ(queue.wait(index).status, CCAD_COMP_SUCCESS);
         device.quiesce();
