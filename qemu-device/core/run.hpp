@@ -247,7 +247,7 @@ private:
     std::atomic<bool> hang_{false};
     bool hung_ = false;
     bool timed_out_ = false;
-    std::array<OperandState, operand_count> operands_;
+    std::array<OperandState, operand_count> operands_{};
     CounterRecords due_; /* of the step in progress */
     Reports reports_;
     Miss miss_{};
