@@ -241,6 +241,8 @@ ccad_completion Queue::wait(uint32_t index)
 
 void DeviceTest::TearDown()
 {
+    /* Engines may call what tests have hooked in, which goes before they do. */
+    device.quiesce();
     EXPECT_THAT(host.violations(), testing::IsEmpty());
 }
 
