@@ -172,8 +172,9 @@ TEST_F(Info, EngineAtWork)
     Queue queue = device.queue(1);
     Barrier barrier;
     host.populate(pasid, dst_va, page);
-    host.on_map = [&](uint64_t pa, bool write) {
-        if (write && pa == host.walk(pasid, dst_va)->pa) {
+    host.on_map = [&, dst = host.walk(pasid, dst_va)->pa](uint64_t pa,
+                                                          bool write) {
+        if (write && pa == dst) {
             barrier.pass();
         }
     };
