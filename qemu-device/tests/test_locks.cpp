@@ -56,6 +56,11 @@ TEST_F(LockRules, HostOperationsMayCallTheCore)
     desc.flags = CCAD_DESC_INTERRUPT;
 
     EXPECT_EQ(queue.run(desc).status, CCAD_COMP_SUCCESS);
+    /* Which a stop would make pointless. */
+    EXPECT_TRUE(eventually([&] {
+        std::lock_guard lock(mutex);
+        return seen.contains("locked");
+    }));
     queue.db(CCAD_DB_TAIL, 1000);
     EXPECT_EQ(queue.state(), CCAD_CTX_ERROR);
     queue.disable();
