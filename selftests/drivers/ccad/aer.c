@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +44,7 @@ FIXTURE(aer)
 
 FIXTURE_SETUP(aer)
 {
-	char path[256], device[PATH_MAX];
+	char name[64];
 	unsigned int domain, bus, dev, fn;
 	int n;
 
@@ -54,9 +53,8 @@ FIXTURE_SETUP(aer)
 	self->inject = open("/dev/aer_inject", O_WRONLY);
 	if (self->inject < 0)
 		SKIP(return, "a kernel without CONFIG_PCIEAER_INJECT");
-	ASSERT_EQ(0, test_pci_path("", path, sizeof(path)));
-	ASSERT_NE(NULL, realpath(path, device));
-	n = sscanf(strrchr(device, '/'), "/%x:%x:%x.%x", &domain, &bus, &dev, &fn);
+	ASSERT_EQ(0, test_pci_name(name, sizeof(name)));
+	n = sscanf(name, "%x:%x:%x.%x", &domain, &bus, &dev, &fn);
 	ASSERT_EQ(4, n);
 	self->error = (struct aer_error){
 		.bus = bus, .dev = dev, .fn = fn, .domain = domain,

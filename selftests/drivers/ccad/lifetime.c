@@ -453,18 +453,6 @@ static void on_bus_error(int sig)
 	siglongjmp(bus_error, 1);
 }
 
-/* What the kernel calls the device, like 0000:01:00.0, and the driver's directory. */
-static void find_driver(struct __test_metadata *_metadata, char *name, size_t len, char *driver)
-{
-	char device[PATH_MAX], path[256];
-
-	ASSERT_EQ(0, test_pci_path("driver", path, sizeof(path)));
-	ASSERT_NE(NULL, realpath(path, driver));
-	ASSERT_EQ(0, test_pci_path("", path, sizeof(path)));
-	ASSERT_NE(NULL, realpath(path, device));
-	snprintf(name, len, "%s", strrchr(device, '/') + 1);
-}
-
 /* The device is gone from a context that worked: the process has its memory. */
 static void expect_gone(struct __test_metadata *_metadata, int node, struct ccad_ctx *ctx,
 			char *work)
@@ -504,7 +492,9 @@ TEST_F_TIMEOUT(life, unbind_in_flight, TIMEOUT)
 	char driver[PATH_MAX], path[PATH_MAX + 16], name[64], *work;
 	struct ccad_ctx ctx;
 
-	find_driver(_metadata, name, sizeof(name), driver);
+	ASSERT_EQ(0, test_pci_name(name, sizeof(name)));
+	ASSERT_EQ(0, test_pci_path("driver", path, sizeof(path)));
+	ASSERT_NE(NULL, realpath(path, driver));
 	ASSERT_EQ(0, test_start_work(&ctx, comps, &work, self->node));
 	snprintf(path, sizeof(path), "%s/unbind", driver);
 	ASSERT_EQ(0, test_write(path, name));
@@ -523,13 +513,13 @@ TEST_F_TIMEOUT(life, unbind_in_flight, TIMEOUT)
  */
 TEST_F_TIMEOUT(life, power_off_in_flight, TIMEOUT)
 {
-	char driver[PATH_MAX], power[256], adapter[256], name[64], *work;
+	char power[256], adapter[256], name[64], *work;
 	struct ccad_ctx ctx;
 	int i, round;
 
 	if (!getenv("CCAD_REPLUG"))
 		SKIP(return, "CCAD_REPLUG does not say that the device comes back");
-	find_driver(_metadata, name, sizeof(name), driver);
+	ASSERT_EQ(0, test_pci_name(name, sizeof(name)));
 	ASSERT_EQ(0, test_slot_path(name, "power", power, sizeof(power)));
 	ASSERT_EQ(0, test_slot_path(name, "adapter", adapter, sizeof(adapter)));
 	for (round = 0; round < 3; round++) {
@@ -538,7 +528,7 @@ TEST_F_TIMEOUT(life, power_off_in_flight, TIMEOUT)
 		expect_gone(_metadata, self->node, &ctx, work);
 
 		for (i = 0; i < 10 * TIMEOUT && ccad_find(NULL, 0, NULL, 0); i++) {
-			if (test_read_number(adapter) == 1)
+			if (cdm_read_long(adapter) == 1)
 				test_write(power, "1");
 			usleep(100000);
 		}

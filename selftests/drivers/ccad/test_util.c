@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,20 @@ int test_pci_path(const char *name, char *path, size_t len)
 	return ret;
 }
 
+int test_pci_name(char *name, size_t len)
+{
+	char path[256], device[PATH_MAX];
+	int ret;
+
+	ret = test_pci_path("", path, sizeof(path));
+	if (ret)
+		return ret;
+	if (!realpath(path, device))
+		return -errno;
+	snprintf(name, len, "%s", strrchr(device, '/') + 1);
+	return 0;
+}
+
 int test_write(const char *path, const char *value)
 {
 	int fd, ret = 0;
@@ -187,18 +202,4 @@ int test_slot_path(const char *device, const char *name, char *path, size_t len)
 	}
 	closedir(dir);
 	return ret;
-}
-
-long test_read_number(const char *path)
-{
-	long number = -1;
-	FILE *f;
-
-	f = fopen(path, "r");
-	if (!f)
-		return -errno;
-	if (fscanf(f, "%ld", &number) != 1)
-		number = -EINVAL;
-	fclose(f);
-	return number;
 }

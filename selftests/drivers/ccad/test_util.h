@@ -38,11 +38,11 @@ int test_file(size_t len);
 
 /* Path of attribute @name of the PCI device. */
 int test_pci_path(const char *name, char *path, size_t len);
+/* What the kernel calls the PCI device, like 0000:01:00.0. */
+int test_pci_name(char *name, size_t len);
 int test_write(const char *path, const char *value);
-/* Path of attribute @name of the slot that @device, like 0000:01:00.0, is in. */
+/* Path of attribute @name of the slot that @device, a test_pci_name(), is in. */
 int test_slot_path(const char *device, const char *name, char *path, size_t len);
-/* The number in a file, or -errno. */
-long test_read_number(const char *path);
 /* A descriptor of the kernel's log from here on, or -errno. */
 int test_log_from_here(void);
 /* Does the log that is read through @fd have a line with @text? */

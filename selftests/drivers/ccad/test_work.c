@@ -6,7 +6,6 @@
 #include <numaif.h>
 
 #include "../../mm/cdm/cdm_util.h"
-#include "test_util.h"
 #include "test_work.h"
 
 int test_start_work(struct ccad_ctx *ctx, struct ccad_completion *comps, char **work, int node)

@@ -3,7 +3,7 @@
 #ifndef CCAD_TEST_WORK_H
 #define CCAD_TEST_WORK_H
 
-#include "libccad.h"
+#include "test_util.h"
 
 #define WORK	(32 * MB)
 /* Seconds of work for the device, should the processors be late. */
