@@ -23,15 +23,15 @@ class Mapping {
 public:
     /*
      * *len bytes at pa, or as many as there are in one piece; null: none.
-     * ahead is how many may be accessed there soon, max_mapping at most.  What
-     * the operand reached before may be gone.
+     * ahead is how many may be accessed there soon, *len at least and
+     * max_mapping at most.  What the operand reached before may be gone.
      */
     uint8_t *reach(const Host &host, uint64_t pa, uint64_t *len,
                    uint64_t ahead, bool write)
     {
         if (!holds(pa, *len, write)) {
             close(host);
-            size_ = std::max(*len, ahead);
+            size_ = ahead;
             data_ = static_cast<uint8_t *>(host.map(pa, &size_, write));
             pa_ = pa;
             write_ = write;
