@@ -40,11 +40,13 @@ def git(tree, *args, input=None, check=True, more=None):
 def base_repository(source=None):
     """A bare repository whose tag `base` is the pristine source."""
     t = trees.Tree("Linux", pathlib.Path(source) if source else fetch.get(pins.LINUX))
+    repo = store.path("git", f"linux-{t.base_key}.git")
+    if repo.exists():       # then it is complete, and nobody has to wait for who builds in the tree
+        return repo
     with store.lock(t.lock_name):
-        t.prepare()
-        repo = store.path("git", f"linux-{t.base_key}.git")
         if repo.exists():
             return repo
+        t.prepare()
         tmp = repo.with_suffix(".tmp")
         shutil.rmtree(tmp, ignore_errors=True)
         tmp.mkdir(parents=True)
