@@ -10,7 +10,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+
+#include <linux/io_uring.h>
 
 #include "cdm_env.h"
 #include "cdm_util.h"
@@ -251,4 +255,26 @@ int cdm_online_kernel(int node)
 	}
 	closedir(dir);
 	return ret;
+}
+
+int cdm_ring_make(void)
+{
+	struct io_uring_params params = {};
+	int ring = syscall(__NR_io_uring_setup, 1, &params);
+
+	return ring < 0 ? -errno : ring;
+}
+
+int cdm_ring_pin(int ring, void *addr, size_t len)
+{
+	struct iovec iov = { .iov_base = addr, .iov_len = len };
+
+	return syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1) ?
+		-errno : 0;
+}
+
+int cdm_ring_unpin(int ring)
+{
+	return syscall(__NR_io_uring_register, ring, IORING_UNREGISTER_BUFFERS, NULL, 0) ?
+		-errno : 0;
 }

@@ -58,6 +58,14 @@ int cdm_online_kernel(int node);
 long cdm_pool(int node, const char *attr);
 int cdm_pool_resize(int node, long pages);
 
+/*
+ * An io_uring that pins a buffer for long: its descriptor, or 0 when pinned.
+ * Or -errno, -ENOSYS if the kernel has no io_uring.
+ */
+int cdm_ring_make(void);
+int cdm_ring_pin(int ring, void *addr, size_t len);
+int cdm_ring_unpin(int ring);
+
 /* Have KSM look at everything @times times; stop it and take it all apart. */
 void cdm_ksm_scan(int times);
 void cdm_ksm_off(void);

@@ -139,12 +139,14 @@ static void check_gate(struct __test_metadata *_metadata, int node, int ordinary
 		       bool open)
 {
 	char *old = cdm_map(LEN), *new = cdm_map(4096), *plain = cdm_map(4096);
+	char *none = cdm_map(4096);
 	unsigned long mask = 1UL << node;
 	int error = open ? 0 : -EBUSY;
 
 	ASSERT_NE(NULL, old);
 	ASSERT_NE(NULL, new);
 	ASSERT_NE(NULL, plain);
+	ASSERT_NE(NULL, none);
 	*plain = 1;
 	EXPECT_EQ(error, cdm_bind(new, 4096, MPOL_BIND, mask, 0));
 	*new = 1;
@@ -152,6 +154,8 @@ static void check_gate(struct __test_metadata *_metadata, int node, int ordinary
 	EXPECT_EQ(error, cdm_bind(new, 4096, MPOL_PREFERRED, mask, MPOL_MF_MOVE));
 	EXPECT_EQ(error, cdm_task_policy(MPOL_INTERLEAVE, mask));
 	EXPECT_EQ(0, cdm_task_policy(MPOL_DEFAULT, 0));
+	/* No page, no move */
+	EXPECT_EQ(-EIO, move_in(none, node));
 	EXPECT_EQ(error, move_in(plain, node));
 	EXPECT_EQ(open ? node : ordinary, cdm_page_node(plain));
 	EXPECT_EQ(error, migrate_in(node, ordinary));
@@ -160,6 +164,7 @@ static void check_gate(struct __test_metadata *_metadata, int node, int ordinary
 	munmap(old, LEN);
 	munmap(new, 4096);
 	munmap(plain, 4096);
+	munmap(none, 4096);
 }
 
 TEST_F_TIMEOUT(evacuate, states, 120)

@@ -16,9 +16,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <linux/io_uring.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -360,25 +358,22 @@ static void work_file(struct worker *w)
 /* A buffer of io_uring: pinned for long, which the memory of the device is not */
 static void work_ring(struct worker *w)
 {
-	struct io_uring_params params = {};
 	char *map = bound(w, LEN, false);
-	struct iovec iov = { map, LEN };
-	int fd;
+	int ring = cdm_ring_make();
 
 	cdm_write_pattern(map, LEN, w->round);
 	count(w, map, LEN);
-	fd = syscall(__NR_io_uring_setup, 1, &params);
-	if (fd < 0) {
+	if (ring < 0) {
 		munmap(map, LEN);
 		return work_pin(w);
 	}
-	if (syscall(__NR_io_uring_register, fd, IORING_REGISTER_BUFFERS, &iov, 1))
+	if (cdm_ring_pin(ring, map, LEN))
 		broken(w, "registering a buffer");
 	if (cdm_pages_on(map, LEN, w->node))
 		broken(w, "a registered buffer on the node");
 	usleep(rand_r(&w->seed) % 5000);
 	check(w, map, LEN, w->round, "registered");
-	close(fd);
+	close(ring);
 	munmap(map, LEN);
 }
 

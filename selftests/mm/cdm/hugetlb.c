@@ -264,6 +264,35 @@ TEST_F(pool, is_moved_to)
 				   &(unsigned long){ 1UL << self->ordinary }));
 }
 
+/* A buffer that is registered leaves the node, by pages that count as many. */
+TEST_F(pool, is_left_by_pins)
+{
+	char *map = map_huge(2, MAP_NORESERVE);
+	int ring = cdm_ring_make();
+	long moved;
+
+	if (ring < 0)
+		SKIP(return, "no io_uring");
+	ASSERT_NE(NULL, map);
+	ASSERT_EQ(0, cdm_pool_resize(self->node, 2));
+	ASSERT_EQ(0, cdm_bind(map, 2 * HPAGE, MPOL_BIND, self->mask, 0));
+	cdm_write_pattern(map, 2 * HPAGE, 6);
+	ASSERT_EQ(self->node, cdm_page_node(map));
+	ASSERT_EQ(self->node, cdm_page_node(map + HPAGE));
+	moved = cdm_node_value(self->node, "vmstat", "cdm_pin_migrated");
+	ASSERT_GE(moved, 0);
+
+	ASSERT_EQ(0, cdm_ring_pin(ring, map, 2 * HPAGE));
+	EXPECT_EQ(self->ordinary, cdm_page_node(map));
+	EXPECT_EQ(self->ordinary, cdm_page_node(map + HPAGE));
+	EXPECT_TRUE(cdm_check_pattern(map, 2 * HPAGE, 6));
+	EXPECT_EQ(2 * (long)(HPAGE / 4096),
+		  cdm_node_value(self->node, "vmstat", "cdm_pin_migrated") - moved);
+	ASSERT_EQ(0, cdm_ring_unpin(ring));
+	close(ring);
+	ASSERT_EQ(0, munmap(map, 2 * HPAGE));
+}
+
 /* Emptying the node takes the pool along; what was in it is intact. */
 TEST_F_TIMEOUT(pool, is_emptied, 120)
 {

@@ -16,11 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <linux/io_uring.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include <numaif.h>
 
@@ -77,21 +74,6 @@ FIXTURE_TEARDOWN(pins)
 		cdm_attr_write(self->node, "state", "online");
 }
 
-static int ring_make(void)
-{
-	struct io_uring_params params = {};
-
-	return syscall(__NR_io_uring_setup, 4, &params);
-}
-
-static int ring_pin(int ring, void *addr, size_t len)
-{
-	struct iovec iov = { .iov_base = addr, .iov_len = len };
-
-	return syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1) ?
-		-errno : 0;
-}
-
 /* Buffers of io_uring leave the node, and what comes after them can be emptied. */
 TEST_F_TIMEOUT(pins, long_term, 120)
 {
@@ -101,7 +83,7 @@ TEST_F_TIMEOUT(pins, long_term, 120)
 		SKIP(return, "movable memory is left by pins, of whatever node");
 	ASSERT_NE(NULL, map);
 	ASSERT_NE(NULL, thp);
-	self->ring = ring_make();
+	self->ring = cdm_ring_make();
 	if (self->ring < 0)
 		SKIP(return, "no io_uring");
 	ASSERT_EQ(0, cdm_bind(map, LEN, MPOL_BIND, self->mask, 0));
@@ -112,7 +94,7 @@ TEST_F_TIMEOUT(pins, long_term, 120)
 	ASSERT_EQ(PAGES, (long)cdm_pages_on(map, LEN, self->node));
 	ASSERT_EQ(2 * PAGES, (long)cdm_pages_on(thp, 2 * MB, self->node));
 
-	ASSERT_EQ(0, ring_pin(self->ring, map, LEN));
+	ASSERT_EQ(0, cdm_ring_pin(self->ring, map, LEN));
 	EXPECT_EQ(PAGES, (long)cdm_pages_on(map, LEN, self->ordinary));
 	EXPECT_TRUE(cdm_check_pattern(map, LEN, 82));
 	/* Pinned pages are in nobody's way. */
@@ -125,10 +107,10 @@ TEST_F_TIMEOUT(pins, long_term, 120)
 	EXPECT_TRUE(cdm_check_pattern(map, LEN, 82));
 
 	close(self->ring);
-	self->ring = ring_make();
+	self->ring = cdm_ring_make();
 	ASSERT_LE(0, self->ring);
 	ASSERT_EQ(0, cdm_bind(thp, 2 * MB, MPOL_BIND, self->mask, MPOL_MF_MOVE));
-	ASSERT_EQ(0, ring_pin(self->ring, thp, 2 * MB));
+	ASSERT_EQ(0, cdm_ring_pin(self->ring, thp, 2 * MB));
 	EXPECT_EQ(2 * PAGES, (long)cdm_pages_on(thp, 2 * MB, self->ordinary));
 	EXPECT_TRUE(cdm_check_pattern(thp, 2 * MB, 83));
 }
@@ -141,11 +123,11 @@ TEST_F_TIMEOUT(pins, long_term_not_present, 120)
 	if (self->control)
 		SKIP(return, "movable memory is left by pins, of whatever node");
 	ASSERT_NE(NULL, map);
-	self->ring = ring_make();
+	self->ring = cdm_ring_make();
 	if (self->ring < 0)
 		SKIP(return, "no io_uring");
 	ASSERT_EQ(0, cdm_task_policy(MPOL_BIND, self->mask));
-	ASSERT_EQ(0, ring_pin(self->ring, map, LEN));
+	ASSERT_EQ(0, cdm_ring_pin(self->ring, map, LEN));
 	ASSERT_EQ(0, cdm_task_policy(MPOL_DEFAULT, 0));
 	EXPECT_EQ(PAGES, (long)cdm_pages_on(map, LEN, self->ordinary));
 	EXPECT_EQ(0, cdm_wait_used(self->node, self->before.used));

@@ -6,10 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 
-#include <linux/io_uring.h>
 #include <numaif.h>
 
 #include "cdm_env.h"
@@ -76,14 +73,11 @@ TEST_F_TIMEOUT(reclaim, node_reclaim, 120)
 /* A buffer that is registered leaves the device, and that is counted. */
 TEST_F(reclaim, pin_is_counted)
 {
-	struct io_uring_params params = {};
+	int ring = cdm_ring_make();
 	char *map = cdm_map(MB);
-	struct iovec iov = { map, MB };
 	long node, all;
-	int fd;
 
-	fd = syscall(__NR_io_uring_setup, 1, &params);
-	if (fd < 0)
+	if (ring < 0)
 		SKIP(return, "no io_uring");
 	ASSERT_NE(NULL, map);
 	ASSERT_EQ(0, cdm_bind(map, MB, MPOL_BIND, self->mask, 0));
@@ -93,14 +87,14 @@ TEST_F(reclaim, pin_is_counted)
 	node = cdm_node_value(self->node, "vmstat", "cdm_pin_migrated");
 	all = cdm_vmstat("cdm_pin_migrated");
 	ASSERT_GE(node, 0);
-	ASSERT_EQ(0, syscall(__NR_io_uring_register, fd, IORING_REGISTER_BUFFERS, &iov, 1));
+	ASSERT_EQ(0, cdm_ring_pin(ring, map, MB));
 	EXPECT_EQ(256, (long)cdm_pages_on(map, MB, self->ordinary));
 	EXPECT_TRUE(cdm_check_pattern(map, MB, 3));
 	cdm_used_pages(self->node);
 	EXPECT_EQ(256, cdm_node_value(self->node, "vmstat", "cdm_pin_migrated") - node);
 	EXPECT_EQ(256, cdm_vmstat("cdm_pin_migrated") - all);
 	/* Other ways out are not. */
-	ASSERT_EQ(0, close(fd));
+	ASSERT_EQ(0, close(ring));
 	munmap(map, MB);
 	map = cdm_map(MB);
 	ASSERT_EQ(0, cdm_bind(map, MB, MPOL_BIND, self->mask, 0));
