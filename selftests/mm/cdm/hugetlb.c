@@ -288,6 +288,10 @@ TEST_F(pool, is_left_by_pins)
 	EXPECT_TRUE(cdm_check_pattern(map, 2 * HPAGE, 6));
 	EXPECT_EQ(2 * (long)(HPAGE / 4096),
 		  cdm_node_value(self->node, "vmstat", "cdm_pin_migrated") - moved);
+	/* The pool keeps what is its own, the global one lends nothing. */
+	EXPECT_EQ(2, cdm_pool(self->node, "nr_hugepages"));
+	EXPECT_EQ(2, cdm_pool(self->node, "free_hugepages"));
+	EXPECT_EQ(2, cdm_read_long(GLOBAL "surplus_hugepages"));
 	ASSERT_EQ(0, cdm_ring_unpin(ring));
 	close(ring);
 	ASSERT_EQ(0, munmap(map, 2 * HPAGE));
