@@ -33,7 +33,7 @@ UNPATCHED, WITHOUT, WITH = "unpatched", "without-node", "with-node"
 KERNEL_ARGS = {UNPATCHED: [], WITHOUT: ["ccad.memory=none"], WITH: []}
 KNOWN = kernel.PATCHES / "regress-known.txt"
 LIMIT = 240.0           # seconds that a program has
-RERUNS = 3
+RERUNS = 5
 ABSENT = "absent"
 _PLACE = "/scratch/kselftest"
 _SET_UP = f"""
