@@ -18,7 +18,7 @@
 
 #define RING_SHIFT	7
 #define IN_RING		(1u << RING_SHIFT)
-#define STREAM_DEPTH	16	/* of copies and fills in flight */
+#define STREAM_DEPTH	64	/* copies and fills in flight: work for several rests */
 #define ROUNDS		5	/* of them, whose median counts */
 #define ROUND_SECONDS	0.3
 /*
