@@ -249,10 +249,10 @@ class Runner:
             self.stop(well=True)
 
     def cases(self, test):
-        """Names of the cases of a harness program, asked of itself."""
+        """Names of the cases of a harness program, asked of itself in whatever guest there is."""
         chunks = []
-        r = self.need(test).run(self.command(test, "-l"), chunks.append, chunks.append,
-                                 20 * self.ctx.mode.slow)
+        g = self.guest or self.need(test)
+        r = g.run(self.command(test, "-l"), chunks.append, chunks.append, 20 * self.ctx.mode.slow)
         if r.why != "exit":
             self.stop()
             return []
