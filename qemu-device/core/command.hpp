@@ -3,11 +3,12 @@
  * A command in execution, and the table of opcodes.
  *
  * An opcode is a check of the descriptor, a beginning and a step.  The step
- * does one access, one pair to copy, or a bounded number of small ones, and is
- * called until it says that the command has ended; everything it has to
- * remember is in the command, so that a command can stop for a translation,
- * for the time slice of another context, or for good, between any two steps.
- * A step that was blocked has charged what it did and is called again.
+ * does one access, one pair to copy, or a bounded number of small or cheap
+ * ones, and is called until it says that the command has ended; everything it
+ * has to remember is in the command, so that a command can stop for a
+ * translation, for the time slice of another context, or for good, between any
+ * two steps.  A step that was blocked has charged what it did and is called
+ * again.
  */
 #pragma once
 
@@ -74,11 +75,14 @@ struct Command {
     }
 };
 
+/* Of a window: one access, or max_span bytes if that makes no difference. */
+enum class Span : uint8_t { access, several };
+
 /* What a step gives its operands through; see Run. */
 class Operands {
 public:
     virtual Window open(Operand operand, uint64_t va, uint64_t len,
-                        bool write) = 0;
+                        bool write, Span span) = 0;
     /* The window could not be opened: note why. */
     virtual void blocked(const Window &window, Operand operand, uint64_t va,
                          uint64_t len, bool write) = 0;
@@ -91,8 +95,8 @@ protected:
 class OperandWindow {
 public:
     OperandWindow(Operands &operands, Operand operand, uint64_t va,
-                  uint64_t len, bool write)
-        : window_(operands.open(operand, va, len, write))
+                  uint64_t len, bool write, Span span = Span::access)
+        : window_(operands.open(operand, va, len, write, span))
     {
         if (!*this) {
             operands.blocked(window_, operand, va, len, write);

@@ -71,9 +71,13 @@ struct Work {
     {
         return std::max(context->run.clock() - clock, steps * least_step_ns);
     }
-    bool over() const
+    /* Of the slice; 0: another's turn has come. */
+    uint64_t left() const
     {
-        return service() >= slice || context->run.position() >= until;
+        uint64_t used = service();
+
+        return used < slice && context->run.position() < until ? slice - used
+                                                               : 0;
     }
 
     static constexpr uint64_t least_step_ns = 32;

@@ -32,6 +32,11 @@
 namespace ccad {
 
 inline constexpr uint64_t max_access = 64 * 1024;
+/*
+ * Accesses that a step makes at once at the most, where the host is so fast
+ * that going from one to the next would show.
+ */
+inline constexpr uint64_t max_span = 4 * max_access;
 
 __extension__ typedef unsigned __int128 wide;
 
@@ -59,10 +64,14 @@ struct Traffic {
     {
         a(accesses, read, written);
     }
-    void count(uint64_t bytes, bool write)
+    /* Accesses that follow each other; how many they are. */
+    uint64_t count(uint64_t bytes, bool write)
     {
-        accesses++;
+        uint64_t n = bytes / max_access + (bytes % max_access != 0);
+
+        accesses += n;
         (write ? written : read) += bytes;
+        return n;
     }
 };
 
@@ -156,6 +165,17 @@ inline Charge charge(const ccad_cost &cost, const Meter &meter)
 inline uint64_t device_ns(const ccad_cost &cost, const Meter &meter)
 {
     return charge(cost, meter).total();
+}
+
+/* What a step that copies max_span bytes costs at the most. */
+inline uint64_t longest_step_ns(const ccad_cost &cost)
+{
+    Meter local;
+    Meter system;
+
+    local.local.count(max_span, true);
+    system.system.count(max_span, true);
+    return 2 * std::max(device_ns(cost, local), device_ns(cost, system));
 }
 
 /* Until when each memory is busy; saved, it is part of the device's state. */

@@ -52,7 +52,7 @@ void Engine::slice(Work &work)
         Group group;
         uint32_t vector = 0;
         uint64_t delay_ns = 0;
-        bool over;
+        uint64_t left = 0;
         Reports reports;
         bool raise = false;
         {
@@ -64,12 +64,13 @@ void Engine::slice(Work &work)
                 run.asked(*work.reply);
                 work.reply.reset();
             }
+            left = work.left();
             /* Who stops us passes the gate: until then we are live. */
             do {
-                next = run.advance();
+                next = run.advance(left);
                 work.steps++;
-                over = work.over();
-            } while (next == Next::advance && !over && !gate_.wanted() &&
+                left = work.left();
+            } while (next == Next::advance && left && !gate_.wanted() &&
                      !run.reports());
             run.unmap();
             run.publish();
@@ -120,7 +121,7 @@ void Engine::slice(Work &work)
             core_.fail(work, CCAD_CAUSE_TIMEOUT);
             return;
         }
-        if (over) {
+        if (!left) {
             break;
         }
     }

@@ -65,7 +65,8 @@ Stepped step(Command &command, Operands &operands)
 {
     const ccad_desc &desc = command.desc;
 
-    Window dst = operands.open(Operand::dst, desc.dst, desc.len, true);
+    Window dst =
+        operands.open(Operand::dst, desc.dst, desc.len, true, Span::access);
     /* Memory that the host has in pieces or askew is none for this. */
     if (dst.size() < desc.len ||
         reinterpret_cast<uintptr_t>(dst.data()) % desc.len) {

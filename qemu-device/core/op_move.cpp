@@ -28,13 +28,15 @@ Stepped step_copy(Command &command, Operands &operands)
     }
 
     uint64_t src_va = desc.src + command.done;
-    OperandWindow src(operands, Operand::src, src_va, left, false);
+    OperandWindow src(operands, Operand::src, src_va, left, false,
+                      Span::several);
     if (!src) {
         return Stepped::blocked;
     }
 
     uint64_t dst_va = desc.dst + command.done;
-    OperandWindow dst(operands, Operand::dst, dst_va, left, true);
+    OperandWindow dst(operands, Operand::dst, dst_va, left, true,
+                      Span::several);
     if (!dst) {
         return Stepped::blocked;
     }
@@ -77,7 +79,7 @@ Stepped step_fill(Command &command, Operands &operands)
     }
 
     uint64_t va = command.desc.dst + command.done;
-    OperandWindow dst(operands, Operand::dst, va, left, true);
+    OperandWindow dst(operands, Operand::dst, va, left, true, Span::several);
     if (!dst) {
         return Stepped::blocked;
     }

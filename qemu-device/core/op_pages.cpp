@@ -37,7 +37,7 @@ Stepped step(Command &command, Operands &operands)
     if (!progress.loaded) {
         uint64_t va = command.desc.src + command.done;
         Window list = operands.open(Operand::src, va, sizeof(ccad_page_copy),
-                                    false);
+                                    false, Span::access);
         if (list.size() < sizeof(ccad_page_copy)) {
             operands.blocked(list, Operand::src, va, left, false);
             return Stepped::blocked;

@@ -67,8 +67,9 @@ void Run::start(const RunConfig &config)
     hang_.store(false, std::memory_order_relaxed);
 }
 
-Next Run::advance()
+Next Run::advance(uint64_t left_ns)
 {
+    left_ns_ = left_ns;
     if (error_ != Next::advance) {
         return error_;
     }
@@ -115,7 +116,8 @@ Next Run::fetch()
 
     uint64_t va = config_.ring + (head & (entries - 1)) * sizeof(ccad_desc);
     {
-        Window window = open(Operand::ring, va, sizeof(ccad_desc), false);
+        Window window =
+            open(Operand::ring, va, sizeof(ccad_desc), false, Span::access);
         if (window.size() < sizeof(ccad_desc)) {
             blocked(window, Operand::ring, va, sizeof(ccad_desc), false);
             return Next::advance;
@@ -190,7 +192,8 @@ Next Run::complete()
 
     if (va) {
         Window window =
-            open(Operand::completion, va, sizeof(ccad_completion), true);
+            open(Operand::completion, va, sizeof(ccad_completion), true,
+                 Span::access);
         if (!write_record(window)) {
             blocked(window, Operand::completion, va, sizeof(ccad_completion),
                     true);
@@ -277,7 +280,8 @@ void Run::fault(uint8_t status)
     }
 }
 
-Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write)
+Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write,
+                 Span span)
 {
     auto index = static_cast<unsigned>(operand);
     bool again = operand == Operand::again;
@@ -289,8 +293,12 @@ Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write)
         operands_[index].held = physical_addresses;
         counts = false;
     }
+    /* Not where the counters, others or the end of the slice come between. */
+    bool several = span == Span::several && !counts && !timeline_ &&
+                   left_ns_ >= env_.span_ns;
     return Window(env_, config_.pasid, operands_[index], meter_of(operand),
-                  counts ? &due_ : nullptr, va, len, write);
+                  counts ? &due_ : nullptr, va, len, write,
+                  several ? max_span : max_access);
 }
 
 void Run::unmap()
@@ -565,7 +573,7 @@ bool Run::write_last_record()
         return false;
     }
     Window window = open(Operand::completion, command_.desc.completion,
-                         sizeof(ccad_completion), true);
+                         sizeof(ccad_completion), true, Span::access);
     return write_record(window);
 }
 

@@ -53,6 +53,7 @@ struct RunEnvironment : Memory {
     Timeline *timeline; /* null: memories are not shared */
     Injection &injection;
     const uint32_t page_request_group; /* most pages in one */
+    const uint64_t span_ns = longest_step_ns(cost);
 };
 
 /* What came of an access besides the access. */
@@ -117,7 +118,8 @@ public:
     /* Begin anew, with an empty ring and without statistics. */
     void start(const RunConfig &config);
 
-    Next advance();
+    /* left_ns: of the slice, in device time. */
+    Next advance(uint64_t left_ns);
     const Miss &miss() const { return miss_; }
     const Group &group() const { return group_; }
     const RunConfig &config() const { return config_; }
@@ -195,8 +197,8 @@ private:
     enum class Phase : uint8_t { fetch, execute, complete };
     enum class Need : uint8_t { nothing, translation, page };
 
-    Window open(Operand operand, uint64_t va, uint64_t len,
-                bool write) override;
+    Window open(Operand operand, uint64_t va, uint64_t len, bool write,
+                Span span) override;
     void blocked(const Window &window, Operand operand, uint64_t va,
                  uint64_t len, bool write) override;
     void ask_translation(uint64_t wait_ns = 0);
@@ -254,6 +256,7 @@ private:
     Group group_;
     bool alone_ = false; /* a group failed: now the page that is needed */
     uint64_t delay_ns_ = 0;
+    uint64_t left_ns_ = 0;
     unsigned fruitless_ = 0; /* page requests granted without progress */
 };
 

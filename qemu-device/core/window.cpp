@@ -36,7 +36,7 @@ bool resolve(Atc &atc, uint32_t pasid, Held &held, uint64_t va, bool write)
 
 Window::Window(const Memory &memory, uint32_t pasid, OperandState &operand,
                Meter &meter, CounterRecords *due, uint64_t va, uint64_t len,
-               bool write)
+               bool write, uint64_t most)
     : memory_(memory), pasid_(pasid), operand_(operand), meter_(meter),
       due_(due), va_(va), write_(write)
 {
@@ -49,13 +49,18 @@ Window::Window(const Memory &memory, uint32_t pasid, OperandState &operand,
 
     /* Less one, since an entry may be longer than 2^64 - 1. */
     uint64_t ahead = std::min(entry.last - va, max_mapping - 1) + 1;
-    uint64_t size = std::min({len, max_access, ahead});
+    const uint64_t wanted = std::min({len, most, ahead});
+    uint64_t size = wanted;
 
     pa_ = entry.pa + (va - entry.first);
     data_ = operand.mapping.reach(memory.host, pa_, &size, ahead, write);
     if (!data_) {
         state_ = Opened::bus_error;
         return;
+    }
+    /* An access that does not lie in the mapping may have one of its own. */
+    if (size < wanted && size > max_access) {
+        size -= size % max_access;
     }
     size_ = size;
     local_ = memory.host.local_offset(pa_, &offset_);
@@ -114,13 +119,13 @@ bool Window::rewrite(uint64_t bytes)
 void Window::use(uint64_t bytes)
 {
     auto &[held, cursor, mapping] = operand_;
+    const uint64_t accesses =
+        (local_ ? meter_.local : meter_.system).count(bytes, write_);
 
     mapping.use(pa_, bytes);
-    (local_ ? meter_.local : meter_.system).count(bytes, write_);
-    if (held.asked) {
+    if (!held.identity) {
+        meter_.atc_hits += accesses - held.asked;
         held.asked = false;
-    } else if (!held.identity) {
-        meter_.atc_hits++;
     }
     if (due_) {
         memory_.counters.count(

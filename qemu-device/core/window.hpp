@@ -2,7 +2,8 @@
 /*
  * The way of an engine to memory: operands, their translations, and windows.
  *
- * A window is one access, and an operand has one at a time.  It is opened and
+ * A window is one access, or several that follow each other where nothing can
+ * tell when each was made.  An operand has one at a time.  It is opened and
  * used under the engine's gate.  The mapping that it lies in stays open for the
  * operand's next windows (mapping.hpp) but is closed before the gate is left,
  * so that an invalidation that passes the gate finds nothing open.
@@ -100,14 +101,14 @@ enum class Opened : uint8_t { ok, miss, bus_error, poison };
 class Window {
 public:
     /*
-     * Open at most len bytes at va for one access, with the engine's gate
+     * Open at most len bytes at va, and at most most, with the engine's gate
      * held; meter is who pays.  len is all that is left of the operand: a line
      * that it ends in is not written in full.  Granules that reach the
      * threshold go to due; null: no counting.
      */
     Window(const Memory &memory, uint32_t pasid, OperandState &operand,
            Meter &meter, CounterRecords *due, uint64_t va, uint64_t len,
-           bool write);
+           bool write, uint64_t most);
     Window(const Window &) = delete;
     Window &operator=(const Window &) = delete;
 
@@ -117,7 +118,7 @@ public:
     /* Where in local memory it begins, if it does. */
     uint64_t local_offset() const { return offset_; }
 
-    /* Charge and count the access; once, and only if it takes place. */
+    /* Charge and count the accesses; once, and only if they take place. */
     void use(uint64_t bytes);
 
 private:

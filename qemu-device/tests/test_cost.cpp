@@ -2,6 +2,7 @@
 /* Device time. */
 #include "cost.hpp"
 
+#include "counting.hpp"
 #include "device.hpp"
 
 namespace ccad::test {
@@ -77,6 +78,59 @@ TEST_F(DeviceTime, OfACopyToTheNanosecond)
         << "a translation each";
     EXPECT_EQ(queue.run(copy(src_va, dst_va, len)).device_ns, accesses);
 }
+
+/*
+ * Of 64 KiB at the most, within one translation, and however the host maps
+ * them: in a long slice the engine makes several in one step, but not if
+ * somebody counts them.
+ */
+class LongSteps : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(LongSteps, CostWhatTheirAccessesCost)
+{
+    ccad_config config = small_config();
+    config.slice_ns = 100'000'000;
+    Device device(config);
+    FakeHost &host = device.host;
+    device.enable();
+    Queue queue = device.queue();
+    CounterDriver counters(device);
+    constexpr uint64_t edge = dst_va + huge;
+    host.populate(pasid, dst_va, huge, true, true, huge);
+    host.populate(pasid, edge, page, true);
+    host.populate(pasid, src_va, huge, true, true, huge);
+
+    host.map_limit = GetParam();
+    const uint64_t most = std::min<uint64_t>(GetParam(), max_access);
+    auto accesses = [&](uint64_t len) { return (len + most - 1) / most; };
+    for (uint64_t ahead : {1, 65'536, 65'537, 300'000, 1'000'000}) {
+        SCOPED_TRACE(ahead);
+        for (bool counted : {false, true}) {
+            SCOPED_TRACE(counted);
+            if (counted) {
+                counters.start({});
+            }
+            const ccad_desc over = fill(edge - ahead, ahead + 10, 7);
+            queue.run(over);
+            auto filled = queue.run(over);
+            EXPECT_EQ(filled.device_ns, (accesses(ahead) + 1) * 100 +
+                                            transfer(ahead + 10, 10000));
+            EXPECT_EQ(filled.atc_hits, accesses(ahead) + 1);
+
+            const ccad_desc pair = copy(src_va + 1, dst_va + 5, ahead);
+            queue.run(pair);
+            auto copied = queue.run(pair);
+            EXPECT_EQ(copied.device_ns, 2 * accesses(ahead) * 100 +
+                                            transfer(2 * ahead, 10000));
+            EXPECT_EQ(copied.atc_hits, 2 * accesses(ahead));
+            counters.stop();
+        }
+    }
+    EXPECT_THAT(host.violations(), testing::IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(LongestMapping, LongSteps,
+                         testing::Values(UINT64_MAX, 100'000, 10'000));
 
 TEST_F(DeviceTime, OfAPageRequest)
 {

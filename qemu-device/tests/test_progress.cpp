@@ -50,7 +50,7 @@ public:
     /* What an engine would do. */
     Next step()
     {
-        Next next = run->advance();
+        Next next = run->advance(0);
 
         run->unmap();
         run->publish();
