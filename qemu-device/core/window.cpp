@@ -36,7 +36,7 @@ bool resolve(Atc &atc, uint32_t pasid, Held &held, uint64_t va, bool write)
 
 Window::Window(const Memory &memory, uint32_t pasid, OperandState &operand,
                Meter &meter, CounterRecords *due, uint64_t va, uint64_t len,
-               bool write, uint64_t most)
+               bool write, uint64_t limit)
     : memory_(memory), pasid_(pasid), operand_(operand), meter_(meter),
       due_(due), va_(va), write_(write)
 {
@@ -49,7 +49,7 @@ Window::Window(const Memory &memory, uint32_t pasid, OperandState &operand,
 
     /* Less one, since an entry may be longer than 2^64 - 1. */
     uint64_t ahead = std::min(entry.last - va, max_mapping - 1) + 1;
-    const uint64_t wanted = std::min({len, most, ahead});
+    const uint64_t wanted = std::min({len, limit, ahead});
     uint64_t size = wanted;
 
     pa_ = entry.pa + (va - entry.first);

@@ -101,14 +101,14 @@ enum class Opened : uint8_t { ok, miss, bus_error, poison };
 class Window {
 public:
     /*
-     * Open at most len bytes at va, and at most most, with the engine's gate
+     * Open at most len bytes at va, and at most limit, with the engine's gate
      * held; meter is who pays.  len is all that is left of the operand: a line
      * that it ends in is not written in full.  Granules that reach the
      * threshold go to due; null: no counting.
      */
     Window(const Memory &memory, uint32_t pasid, OperandState &operand,
            Meter &meter, CounterRecords *due, uint64_t va, uint64_t len,
-           bool write, uint64_t most);
+           bool write, uint64_t limit);
     Window(const Window &) = delete;
     Window &operator=(const Window &) = delete;
 
