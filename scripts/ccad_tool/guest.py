@@ -67,6 +67,8 @@ class Guest:
         self.ready = False
         self.stopped = False        # QEMU halted the guest: KVM could not go on
         self.went = False
+        self._unplugged = 0         # how often the device has left its slot
+        self._plugged = 0           # and was put back there
         self._in = b""
         self._out = b""
         self._qmp_in = b""
@@ -220,9 +222,9 @@ class Guest:
                 continue
             if said.get("event") == "STOP" and not self.options.gdb:
                 self.stopped = True
-            elif (said.get("event") == "DEVICE_DELETED" and self.options.replug
+            elif (said.get("event") == "DEVICE_DELETED"
                   and said["data"].get("device") == "ccad0"):
-                self._monitor(f"device_add {machine.device(self.options)}")
+                self._unplugged += 1
 
     def _monitor(self, line):
         """A line for QEMU's monitor; what it answers is not waited for."""
@@ -252,6 +254,10 @@ class Guest:
         for s in self.watch.poll():
             if s.fatal and self._fatal_at is None:
                 self._fatal_at = time.monotonic()
+        # Not before it is asked for: the slot's power is on again at once.
+        if self.options.replug and self._plugged < min(self._unplugged, self.watch.plugs):
+            self._plugged += 1
+            self._monitor(f"device_add {machine.device(self.options)}")
         if self.proc.poll() is not None:
             self.went = True
 

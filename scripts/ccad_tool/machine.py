@@ -22,7 +22,7 @@ class Options:
     icount: bool = False        # the time-stamp counter counts instructions; one processor
     second: str = ""            # ordinary memory of a second node, number 2
     second_cdm: str = ""        # memory of a second device, on the node after these
-    replug: bool = False        # a device that the guest has powered off is plugged in again
+    replug: bool = False        # powered off, the device is plugged in again when the guest asks
 
 
 def check(o):

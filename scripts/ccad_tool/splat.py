@@ -75,6 +75,7 @@ class Watch:
         self.lines = 0
         self.splats = []
         self.marks = set()
+        self.plugs = 0          # how often the guest has asked for its device again
 
     def poll(self):
         """Take in what is new; returns the splats that it holds."""
@@ -94,6 +95,7 @@ class Watch:
             if i >= 0:
                 self.marks.add(line[i + 11:].strip())
                 continue
+            self.plugs += line.endswith("ccad: plug")
             hit = find(line)
             # A report has several such lines: the first names it.
             if hit and not (self.splats and self.lines - self.splats[-1].number < 40

@@ -85,6 +85,13 @@ class Watch(unittest.TestCase):
         self.watch.poll()
         self.assertEqual(self.watch.marks, {"7"})
 
+    def test_plugs(self):
+        self.write("[ 1.0] ccad: plug\n[ 2.0] ccad: plugs and other words\n[ 3.0] ccad: pl")
+        self.watch.poll()
+        self.write("ug\n")
+        self.watch.poll()
+        self.assertEqual(self.watch.plugs, 2)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -8,7 +8,8 @@ alone) may hold, one NAME=VALUE a line:
     memory=, cpus=, cdm_size=, distance=    the guest that it wants
     second=SIZE, second_cdm=SIZE            a node with ordinary memory more, a device more
     kernel_args=, device_args=, qemu_args=  more for that guest
-    replug=1                    who powers off the device's slot finds it there again
+    replug=1                    who has powered off the device's slot and writes "ccad: plug"
+                                to /dev/kmsg finds the device there again
                                 (the test is told so by CCAD_REPLUG=1)
     boot=own                    a guest of its own
     full=1                      only with --full

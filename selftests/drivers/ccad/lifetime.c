@@ -509,7 +509,8 @@ TEST_F_TIMEOUT(life, unbind_in_flight, TIMEOUT)
 
 /*
  * The same when the slot loses its power.  An emulator takes the device out of
- * it: only where somebody puts it back, which CCAD_REPLUG says.
+ * it: only where somebody puts it back when the log asks for it, which
+ * CCAD_REPLUG says.
  */
 TEST_F_TIMEOUT(life, power_off_in_flight, TIMEOUT)
 {
@@ -527,6 +528,7 @@ TEST_F_TIMEOUT(life, power_off_in_flight, TIMEOUT)
 		ASSERT_EQ(0, test_write(power, "0"));
 		expect_gone(_metadata, self->node, &ctx, work);
 
+		ASSERT_EQ(0, test_write("/dev/kmsg", "ccad: plug\n"));
 		for (i = 0; i < 10 * TIMEOUT && ccad_find(NULL, 0, NULL, 0); i++) {
 			if (cdm_read_long(adapter) == 1)
 				test_write(power, "1");
