@@ -129,6 +129,43 @@ static void test_wide_invalidation(void)
     stop(&c);
 }
 
+/*
+ * With fault processing disabled (FPD) the IOMMU has not looked at the rest of
+ * a PASID's entries when it walks: bad ones translate nothing.
+ */
+static void test_bad_pasid_entry(void)
+{
+    const uint64_t entry = QVTD_PASID_TABLE_BASE + PASID * VTD_PASID_ENTRY_SIZE;
+    const struct ccad_desc crc = {
+        .opcode = CCAD_OP_CRC32C, .src = VA + PAGE(4), .len = 0x1000,
+        .flags = CCAD_DESC_NO_PAGE_REQUEST };
+    const uint64_t at = (VA >> 39 & 511) * 8;
+    uint64_t dir, first, tables, next;
+    Ccad c;
+
+    start(&c);
+    dir = qtest_readq(c.qts, QVTD_PASID_DIR_BASE);
+    first = qtest_readq(c.qts, entry);
+    tables = qtest_readq(c.qts, entry + 16);
+    next = qtest_readq(c.qts, tables + at);
+    /* What a walk from bad entries would find: no address, and a level more */
+    qtest_writeq(c.qts, at, next);
+    qtest_writeq(c.qts, tables, next);
+    g_assert_cmpuint(run(&c, crc).status, ==, CCAD_COMP_SUCCESS);
+    qtest_writeq(c.qts, QVTD_PASID_DIR_BASE, dir | VTD_PASID_DIR_FPD);
+    for (int bad = 0; bad < 4; bad++) {
+        qtest_writeq(c.qts, entry, bad == 1 ? 0 : first);
+        /* First stage paging mode: 1 are five levels */
+        qtest_writeq(c.qts, entry + 16, tables | (bad == 2) << 2);
+        qtest_writeq(c.qts, QVTD_PASID_DIR_BASE,
+                     bad == 3 ? VTD_PASID_DIR_FPD : dir | VTD_PASID_DIR_FPD);
+        invalidate_page(&c, VA + PAGE(4));
+        g_assert_cmpuint(run(&c, crc).status, ==,
+                         bad ? CCAD_COMP_PAGE_FAULT : CCAD_COMP_SUCCESS);
+    }
+    stop(&c);
+}
+
 /* An entry of 2 MiB, which goes as a whole. */
 static void test_huge_page(void)
 {
@@ -471,6 +508,7 @@ void ccad_add_iommu_tests(void)
     qtest_add_func("/ccad/iommu/not-memory", test_not_memory);
     qtest_add_func("/ccad/iommu/invalidate", test_invalidate);
     qtest_add_func("/ccad/iommu/wide-invalidation", test_wide_invalidation);
+    qtest_add_func("/ccad/iommu/bad-pasid-entry", test_bad_pasid_entry);
     qtest_add_func("/ccad/iommu/huge-page", test_huge_page);
     qtest_add_func("/ccad/iommu/two-pasids", test_two_pasids);
     qtest_add_func("/ccad/iommu/legacy-mode", test_legacy_mode);
