@@ -75,7 +75,7 @@ struct Command {
     }
 };
 
-/* Of a window: one access, or max_span bytes if that makes no difference. */
+/* Of a window: one access, or max_span if that makes no difference. */
 enum class Span : uint8_t { access, several };
 
 /* What a step gives its operands through; see Run. */
@@ -86,6 +86,8 @@ public:
     /* The window could not be opened: note why. */
     virtual void blocked(const Window &window, Operand operand, uint64_t va,
                          uint64_t len, bool write) = 0;
+    /* Somebody waits for the gate: make no more accesses in this step. */
+    virtual bool wanted() const = 0;
 
 protected:
     ~Operands() = default;

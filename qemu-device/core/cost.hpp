@@ -33,10 +33,10 @@ namespace ccad {
 
 inline constexpr uint64_t max_access = 64 * 1024;
 /*
- * Accesses that a step makes at once at the most, where the host is so fast
- * that going from one to the next would show.
+ * Accesses to an operand that a step makes at the most, where the host is so
+ * fast that going from step to step would show.
  */
-inline constexpr uint64_t max_span = 4 * max_access;
+inline constexpr uint64_t max_span = 32;
 
 __extension__ typedef unsigned __int128 wide;
 
@@ -167,14 +167,14 @@ inline uint64_t device_ns(const ccad_cost &cost, const Meter &meter)
     return charge(cost, meter).total();
 }
 
-/* What a step that copies max_span bytes costs at the most. */
-inline uint64_t longest_step_ns(const ccad_cost &cost)
+/* What an access to each of two operands costs at the most. */
+inline uint64_t longest_pair_ns(const ccad_cost &cost)
 {
     Meter local;
     Meter system;
 
-    local.local.count(max_span, true);
-    system.system.count(max_span, true);
+    local.local.count(max_access, true);
+    system.system.count(max_access, true);
     return 2 * std::max(device_ns(cost, local), device_ns(cost, system));
 }
 

@@ -67,7 +67,7 @@ void Engine::slice(Work &work)
             left = work.left();
             /* Who stops us passes the gate: until then we are live. */
             do {
-                next = run.advance(left);
+                next = run.advance(left, &gate_);
                 work.steps++;
                 left = work.left();
             } while (next == Next::advance && left && !gate_.wanted() &&

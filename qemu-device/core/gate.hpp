@@ -3,11 +3,12 @@
  * The lock that an engine holds while it touches memory.
  *
  * An engine holds its gate while it runs, and lets go after every step of a
- * command (command.hpp) if somebody wants to pass.  An access, from the lookup
- * in the ATC on, lies within one step; what it has mapped may stay mapped for
- * the next ones, but not longer than the gate is held.  The turnstile makes it
- * fair: an engine that comes back at once queues behind those who wait to pass,
- * so passing takes one step at the most.
+ * command (command.hpp) if somebody wants to pass; a step of several accesses
+ * ends for it.  An access, from the lookup in the ATC on, lies within one step;
+ * what it has mapped may stay mapped for the next ones, but not longer than the
+ * gate is held.  The turnstile makes it fair: an engine that comes back at once
+ * queues behind those who wait to pass, so passing takes one short step, or one
+ * access of 64 KiB, at the most.
  */
 #pragma once
 

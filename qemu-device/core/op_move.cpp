@@ -12,6 +12,20 @@ static_assert(std::endian::native == std::endian::little);
 
 namespace {
 
+/* Access by access, until somebody waits for the gate; how many bytes. */
+template <typename Access>
+uint64_t each_access(const Operands &operands, uint64_t size, Access access)
+{
+    uint64_t done = 0;
+
+    do {
+        uint64_t bytes = std::min(size - done, max_access);
+        access(done, bytes);
+        done += bytes;
+    } while (done < size && !operands.wanted());
+    return done;
+}
+
 bool check_copy(const ccad_desc &desc)
 {
     return !wraps(desc.src, desc.len) && !wraps(desc.dst, desc.len) &&
@@ -42,8 +56,11 @@ Stepped step_copy(Command &command, Operands &operands)
     }
 
     /* Two addresses may be one page: memmove. */
-    uint64_t bytes = std::min(src->size(), dst->size());
-    std::memmove(dst->data(), src->data(), bytes);
+    uint64_t bytes = each_access(
+        operands, std::min(src->size(), dst->size()),
+        [&](uint64_t at, uint64_t bytes) {
+            std::memmove(dst->data() + at, src->data() + at, bytes);
+        });
     src->use(bytes);
     dst->use(bytes);
     command.done += bytes;
@@ -84,9 +101,13 @@ Stepped step_fill(Command &command, Operands &operands)
         return Stepped::blocked;
     }
 
-    fill(dst->data(), dst->size(), command.desc.arg, command.done % 8);
-    dst->use(dst->size());
-    command.done += dst->size();
+    uint64_t bytes = each_access(
+        operands, dst->size(), [&](uint64_t at, uint64_t bytes) {
+            fill(dst->data() + at, bytes, command.desc.arg,
+                 (command.done + at) % 8);
+        });
+    dst->use(bytes);
+    command.done += bytes;
     return command.left() ? Stepped::more : Stepped::ended;
 }
 

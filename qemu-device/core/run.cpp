@@ -67,9 +67,10 @@ void Run::start(const RunConfig &config)
     hang_.store(false, std::memory_order_relaxed);
 }
 
-Next Run::advance(uint64_t left_ns)
+Next Run::advance(uint64_t left_ns, const Gate *gate)
 {
     left_ns_ = left_ns;
+    gate_ = gate;
     if (error_ != Next::advance) {
         return error_;
     }
@@ -293,12 +294,16 @@ Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write,
         operands_[index].held = physical_addresses;
         counts = false;
     }
-    /* Not where the counters, others or the end of the slice come between. */
-    bool several = span == Span::several && !counts && !timeline_ &&
-                   left_ns_ >= env_.span_ns;
+    /* As many as the slice has room for, if nobody can tell when they were. */
+    uint64_t accesses = 1;
+    if (span == Span::several && !counts && !timeline_) {
+        accesses = env_.pair_ns ? std::clamp<uint64_t>(
+                                      left_ns_ / env_.pair_ns, 1, max_span)
+                                : max_span;
+    }
     return Window(env_, config_.pasid, operands_[index], meter_of(operand),
                   counts ? &due_ : nullptr, va, len, write,
-                  several ? max_span : max_access);
+                  accesses * max_access);
 }
 
 void Run::unmap()

@@ -24,6 +24,7 @@
 #include <utility>
 
 #include "command.hpp"
+#include "gate.hpp"
 #include "page_requests.hpp"
 #include "stats.hpp"
 
@@ -53,7 +54,7 @@ struct RunEnvironment : Memory {
     Timeline *timeline; /* null: memories are not shared */
     Injection &injection;
     const uint32_t page_request_group; /* most pages in one */
-    const uint64_t span_ns = longest_step_ns(cost);
+    const uint64_t pair_ns = longest_pair_ns(cost);
 };
 
 /* What came of an access besides the access. */
@@ -118,8 +119,11 @@ public:
     /* Begin anew, with an empty ring and without statistics. */
     void start(const RunConfig &config);
 
-    /* left_ns: of the slice, in device time. */
-    Next advance(uint64_t left_ns);
+    /*
+     * left_ns: of the slice, in device time; gate: which is held, null if
+     * nobody can wait for it.
+     */
+    Next advance(uint64_t left_ns, const Gate *gate);
     const Miss &miss() const { return miss_; }
     const Group &group() const { return group_; }
     const RunConfig &config() const { return config_; }
@@ -201,6 +205,7 @@ private:
                 Span span) override;
     void blocked(const Window &window, Operand operand, uint64_t va,
                  uint64_t len, bool write) override;
+    bool wanted() const override { return gate_ && gate_->wanted(); }
     void ask_translation(uint64_t wait_ns = 0);
     void ask_pages(std::span<const ccad_translation> answer);
     void find_group(std::span<const ccad_translation> answer);
@@ -257,6 +262,7 @@ private:
     bool alone_ = false; /* a group failed: now the page that is needed */
     uint64_t delay_ns_ = 0;
     uint64_t left_ns_ = 0;
+    const Gate *gate_ = nullptr;
     unsigned fruitless_ = 0; /* page requests granted without progress */
 };
 

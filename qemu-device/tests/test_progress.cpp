@@ -5,6 +5,7 @@
  */
 #include <memory>
 #include <numeric>
+#include <thread>
 
 #include "archive.hpp"
 #include "commands.hpp"
@@ -48,9 +49,9 @@ public:
         run->set_tail(run->tail() + 1);
     }
     /* What an engine would do. */
-    Next step()
+    Next step(uint64_t left_ns = 0, const Gate *gate = nullptr)
     {
-        Next next = run->advance(0);
+        Next next = run->advance(left_ns, gate);
 
         run->unmap();
         run->publish();
@@ -425,6 +426,50 @@ TEST(CatchingUp, RequestsPages)
                                         record.result),
                                    CCAD_FORMAT_ZLIB),
               plain(packed_len));
+}
+
+/* How far the first step gets that does something. */
+uint64_t first_step(uint64_t left_ns, const Gate *gate)
+{
+    constexpr uint64_t va = 16 * huge;
+    Stepper stepper;
+
+    stepper.counters.stop();
+    stepper.host.map_limit = UINT64_MAX;
+    stepper.host.populate(pasid, va, huge, true, true, huge);
+    stepper.submit(fill(va, huge, 7));
+    for (;;) {
+        stepper.step(left_ns, gate);
+        auto now = stepper.run->in_flight();
+        if (now && now->done) {
+            return now->done;
+        }
+    }
+}
+
+TEST(LongStep, HasRoomInTheSlice)
+{
+    const uint64_t pair = longest_pair_ns(small_config().cost);
+
+    EXPECT_EQ(first_step(0, nullptr), max_access);
+    EXPECT_EQ(first_step(4 * pair - 1, nullptr), 3 * max_access);
+    EXPECT_EQ(first_step(4 * pair, nullptr), 4 * max_access);
+    EXPECT_EQ(first_step(UINT64_MAX, nullptr), huge);
+}
+
+TEST(LongStep, EndsForWhoWaitsForTheGate)
+{
+    Gate gate;
+
+    gate.lock();
+    EXPECT_EQ(first_step(UINT64_MAX, &gate), huge);
+    std::thread other([&] { gate.pass(); });
+    while (!gate.wanted()) {
+        std::this_thread::yield();
+    }
+    EXPECT_EQ(first_step(UINT64_MAX, &gate), max_access);
+    gate.unlock();
+    other.join();
 }
 
 } // namespace
