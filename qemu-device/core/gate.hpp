@@ -7,15 +7,22 @@
  * ends for it.  An access, from the lookup in the ATC on, lies within one step;
  * what it has mapped may stay mapped for the next ones, but not longer than the
  * gate is held.  The turnstile makes it fair: an engine that comes back at once
- * queues behind those who wait to pass, so passing takes one short step, or one
- * access of 64 KiB, at the most.
+ * queues behind those who wait to pass, so passing takes one short step, or the
+ * accesses of gate_interval, at the most.
  */
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <mutex>
 
 namespace ccad {
+
+/*
+ * Bytes that a long step moves between two looks at who waits: some
+ * microseconds of the host's time, so that looking does not show.
+ */
+inline constexpr uint64_t gate_interval = 256 * 1024;
 
 class Gate {
 public:

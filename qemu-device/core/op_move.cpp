@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "command.hpp"
+#include "gate.hpp"
 
 namespace ccad {
 
@@ -12,15 +13,16 @@ static_assert(std::endian::native == std::endian::little);
 
 namespace {
 
-/* Access by access, until somebody waits for the gate; how many bytes. */
-template <typename Access>
-uint64_t each_access(const Operands &operands, uint64_t size, Access access)
+/* Whole accesses, until somebody waits for the gate; how many bytes. */
+template <typename Move>
+uint64_t in_pieces(const Operands &operands, uint64_t size, Move move)
 {
+    static_assert(gate_interval % max_access == 0);
     uint64_t done = 0;
 
     do {
-        uint64_t bytes = std::min(size - done, max_access);
-        access(done, bytes);
+        uint64_t bytes = std::min(size - done, gate_interval);
+        move(done, bytes);
         done += bytes;
     } while (done < size && !operands.wanted());
     return done;
@@ -56,7 +58,7 @@ Stepped step_copy(Command &command, Operands &operands)
     }
 
     /* Two addresses may be one page: memmove. */
-    uint64_t bytes = each_access(
+    uint64_t bytes = in_pieces(
         operands, std::min(src->size(), dst->size()),
         [&](uint64_t at, uint64_t bytes) {
             std::memmove(dst->data() + at, src->data() + at, bytes);
@@ -101,7 +103,7 @@ Stepped step_fill(Command &command, Operands &operands)
         return Stepped::blocked;
     }
 
-    uint64_t bytes = each_access(
+    uint64_t bytes = in_pieces(
         operands, dst->size(), [&](uint64_t at, uint64_t bytes) {
             fill(dst->data() + at, bytes, command.desc.arg,
                  (command.done + at) % 8);

@@ -467,7 +467,7 @@ TEST(LongStep, EndsForWhoWaitsForTheGate)
     while (!gate.wanted()) {
         std::this_thread::yield();
     }
-    EXPECT_EQ(first_step(UINT64_MAX, &gate), max_access);
+    EXPECT_EQ(first_step(UINT64_MAX, &gate), gate_interval);
     gate.unlock();
     other.join();
 }

@@ -26,7 +26,7 @@ def core_output():
     for n in sorted(names):
         if n.endswith(":p99"):
             continue
-        b = {"name": n + "_median", "run_name": n, "aggregate_name": "median", "real_time": 250.0,
+        b = {"name": n, "run_name": n, "run_type": "iteration", "real_time": 250.0,
              "cpu_time": 1.0, "time_unit": "ns"}
         if n.startswith(("copy", "fill", "host_")):
             b["bytes_per_second"] = 3 * 1048576.0
@@ -34,8 +34,9 @@ def core_output():
             b["items_per_second"] = 1000.0
         elif n.startswith("invalidate"):
             b["p99"] = 900.0
-        out += [b, b | {"aggregate_name": "mean", "real_time": 1.0, "items_per_second": 1.0},
-                {"name": n, "run_name": n, "run_type": "iteration", "real_time": 1.0}]
+        low = {k: b[k] / 2 for k in ("real_time", "bytes_per_second", "items_per_second", "p99")
+               if k in b}
+        out += [b, b | low, b, b | {"run_type": "aggregate", "real_time": 1.0}]
     return json.dumps({"context": {}, "benchmarks": out})
 
 
@@ -44,7 +45,8 @@ class Rows(unittest.TestCase):
         core = bench.parse_core(core_output())
         lines = []
         for _, _, key, _, ykey in bench.guest_table():
-            lines += [f"{k} 2097152" for k in (key, ykey) if not k.startswith("core:")]
+            lines += [f"{k} {v}" for k in (key, ykey) if not k.startswith("core:")
+                      for v in (2097152, 1048576, 2097152)]
         return (bench.rows(bench.core_table(), core)
                 + bench.rows(bench.guest_table(), bench.parse_guest("\n".join(lines)), core))
 
@@ -67,6 +69,18 @@ class Rows(unittest.TestCase):
         self.assertEqual(rows["guest: copy of 2 MiB"]["yardstick_value"], 3)
         self.assertEqual(rows["guest: page request round trip"]["value"], 2097152e6)
 
+    def test_repetitions(self):
+        """Of bandwidths the best, of the rest the median, and how far apart they are."""
+        core = bench.core_table()
+        (rate,) = [t for t in core if t[0] == "core: fill of 2 MiB"]
+        (time,) = [t for t in core if t[0] == "core: ATC hit"]
+        figures = {k: [4.0, 5.0, 3.0, 2.0, 4.0] for t in (rate, time) for k in (t[2], t[4])}
+        rows = bench.rows((rate, time), figures | {time[4]: [8.0]})
+        self.assertEqual([(r["value"], r["yardstick_value"], r["spread"]) for r in rows],
+                         [(5, 5, 0.6), (4, 8, 0.75)])
+        (row,) = bench.rows((rate,), {rate[2]: [5.0], rate[4]: [4.0]})
+        self.assertIsNone(row["spread"])
+
     def test_table(self):
         rows = self.all_rows()
         lines = bench_rows.table(rows)
@@ -82,7 +96,7 @@ class Rows(unittest.TestCase):
         self.assertIsNone(rows["core: copy of 4 KiB"]["goal"])
         table = [t for t in bench.core_table() if t[0] == "core: fill of 2 MiB"]
         for value, missed in ((0.89, 1), (0.9, 0), (2, 0)):
-            (row,) = bench.rows(table, {table[0][2]: value, table[0][4]: 1})
+            (row,) = bench.rows(table, {table[0][2]: [value], table[0][4]: [1]})
             with contextlib.redirect_stdout(io.StringIO()) as out, \
                     contextlib.redirect_stderr(io.StringIO()):
                 self.assertEqual(bench_rows.report([row]), missed)
@@ -94,7 +108,7 @@ class Rows(unittest.TestCase):
         with self.assertRaises(Fail):
             bench.parse_guest("Segmentation fault")
         with self.assertRaises(Fail):
-            bench.parse_core('{"benchmarks": [{"run_name": "x", "error_occurred": true}]}')
+            bench.parse_core('{"benchmarks": [{"run_name": "x", "run_type": "iteration", "error_occurred": true}]}')
 
     def test_benchmarks_are_there(self):
         """Every benchmark that a row names is registered."""

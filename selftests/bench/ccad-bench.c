@@ -19,8 +19,8 @@
 #define RING_SHIFT	7
 #define IN_RING		(1u << RING_SHIFT)
 #define STREAM_DEPTH	64	/* copies and fills in flight: work for several rests */
-#define ROUNDS		5	/* of them, whose median counts */
-#define ROUND_SECONDS	0.3
+#define ROUNDS		30	/* of them, each with its line */
+#define ROUND_SECONDS	0.05
 /*
  * Looking for a record, then resting in between: the core that a waiting
  * processor keeps busy may be the one that the device works on.
@@ -118,26 +118,14 @@ static double stream(struct ccad_ctx *ctx, struct ccad_desc desc,
 	return depth / (now - began);
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double values[ROUNDS])
-{
-	qsort(values, ROUNDS, sizeof(*values), compare);
-	return values[ROUNDS / 2];
-}
-
-/* In turn, as the host's are measured: a noisy moment hits all of them. */
+/*
+ * All rounds of a size before those of the next: the small ones leave the
+ * device idle in between, and a processor that was idle is slow for a while.
+ */
 static void memory(struct ccad_ctx *ctx)
 {
 	static const size_t sizes[] = { 4096, 65536, 2 * MB };
-	enum { nr = sizeof(sizes) / sizeof(*sizes) };
 	char *buffer = map(6 * MB), *src, *dst;
-	double copies[nr][ROUNDS], fills[nr][ROUNDS];
 	size_t i, round, len;
 
 	/* 2 MiB pages, if the kernel has them to give. */
@@ -145,18 +133,16 @@ static void memory(struct ccad_ctx *ctx)
 	dst = src + 2 * MB;
 	madvise(src, 4 * MB, MADV_HUGEPAGE);
 	memset(src, 1, 4 * MB);
-	for (round = 0; round < ROUNDS; round++) {
-		for (i = 0; i < nr; i++) {
-			len = sizes[i];
-			copies[i][round] = len * stream(ctx, ccad_copy(dst, src, len),
-							STREAM_DEPTH, ROUND_SECONDS);
-			fills[i][round] = len * stream(ctx, ccad_fill(dst, 0, len),
-						       STREAM_DEPTH, ROUND_SECONDS);
+	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		len = sizes[i];
+		for (round = 0; round < ROUNDS; round++) {
+			bench_print("copy", len, len *
+				    stream(ctx, ccad_copy(dst, src, len),
+					   STREAM_DEPTH, ROUND_SECONDS));
+			bench_print("fill", len, len *
+				    stream(ctx, ccad_fill(dst, 0, len),
+					   STREAM_DEPTH, ROUND_SECONDS));
 		}
-	}
-	for (i = 0; i < nr; i++) {
-		bench_print("copy", sizes[i], median(copies[i]));
-		bench_print("fill", sizes[i], median(fills[i]));
 	}
 	munmap(buffer, 6 * MB);
 }
@@ -215,6 +201,8 @@ int main(int argc, char **argv)
 			bench_nvme(argv[1], depths[i]);
 	}
 	faults(&ctx);
+	/* Once more: the host is disturbed for seconds, if it is. */
+	memory(&ctx);
 	ccad_close(&ctx);
 	return 0;
 }
