@@ -64,23 +64,26 @@ struct Work {
     uint64_t slice = 0;           /* most service */
     uint64_t until = UINT64_MAX;  /* position where another's turn comes */
     uint64_t clock = 0;           /* of the context when it was taken */
-    uint64_t steps = 0;           /* since */
+    uint64_t least = 0;           /* service since, whatever the clock says */
+    uint64_t service = 0;         /* since, device time */
 
-    /* Device time; where accesses cost next to nothing, steps count. */
-    uint64_t service() const
+    /* A step was made, or something charged; while the context is live. */
+    void stepped()
     {
-        return std::max(context->run.clock() - clock, steps * least_step_ns);
+        least += context->run.least_service();
+        charged();
+    }
+    void charged()
+    {
+        service = std::max(context->run.clock() - clock, least);
     }
     /* Of the slice; 0: another's turn has come. */
     uint64_t left() const
     {
-        uint64_t used = service();
-
-        return used < slice && context->run.position() < until ? slice - used
-                                                               : 0;
+        return service < slice && context->run.position() < until
+                   ? slice - service
+                   : 0;
     }
-
-    static constexpr uint64_t least_step_ns = 32;
 };
 
 } // namespace ccad

@@ -96,16 +96,15 @@ bool Core::live(const Work &work) const
 
 /*
  * With state_ held: an engine has nothing to do with the context any more.
- * False if it was stopped meanwhile.
+ * False if it was stopped meanwhile; it has had the service all the same.
  */
 bool Core::give_back(const Work &work)
 {
     scheduler_.give_back();
-    if (work.context->epoch.load(std::memory_order_relaxed) != work.epoch) {
-        return false;
+    if (work.resets == resets_) {
+        scheduler_.served(work);
     }
-    scheduler_.served(work);
-    return true;
+    return work.context->epoch.load(std::memory_order_relaxed) == work.epoch;
 }
 
 void Core::put_back(Work &work, bool more)
@@ -199,15 +198,26 @@ void Core::ask(const Work &work, const Miss &miss, const Group &group)
     }
     host_.trace(CCAD_STEP_ASK, context.number, miss.va, miss.write,
                 request.prgi);
-    /* From here on the context may be with another engine already. */
-    if (!host_.page_request(miss.pasid, group.first(request.pages), miss.write,
-                            request.prgi)) {
-        std::lock_guard lock(state_);
-        if (requests_.cancel(request)) {
-            request.pages = 0;
-            settle(request, Answer::refused);
+    /*
+     * From here on the context may be with another engine already, and the
+     * group may be forgotten before it is sent: its PASID is another's then.
+     */
+    host_.locked([&] {
+        {
+            std::lock_guard lock(state_);
+            if (!requests_.outstanding(request)) {
+                return;
+            }
         }
-    }
+        if (!host_.page_request(miss.pasid, group.first(request.pages),
+                                miss.write, request.prgi)) {
+            std::lock_guard lock(state_);
+            if (requests_.cancel(request)) {
+                request.pages = 0;
+                settle(request, Answer::refused);
+            }
+        }
+    });
 }
 
 bool Core::page_response(uint32_t pasid, uint16_t prgi, ccad_response response)

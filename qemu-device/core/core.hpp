@@ -152,6 +152,7 @@ private:
     /* state.cpp; with control_ and state_ held, while no engine runs */
     struct ByNumber;
     bool sound(const Context &context) const;
+    bool line_is_sound() const;
     template <typename Archive> bool transfer_config(Archive &a);
     template <typename Archive> void transfer(Archive &a);
     template <typename Archive>

@@ -37,6 +37,8 @@ inline constexpr uint64_t max_access = 64 * 1024;
  * fast that going from step to step would show.
  */
 inline constexpr uint64_t max_span = 32;
+/* Of a time slice, what an access takes at the least: free ones end as well. */
+inline constexpr uint64_t least_ns = 32;
 
 __extension__ typedef unsigned __int128 wide;
 

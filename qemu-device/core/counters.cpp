@@ -189,7 +189,7 @@ std::optional<uint32_t> Counters::move_tail(uint32_t tail)
         return std::nullopt;
     }
     tail_ = tail;
-    if (head_ - tail_ < latched_.batch) {
+    if (head_ == tail_ || head_ - tail_ < latched_.batch) {
         return std::nullopt;
     }
     return latched_.vector;
@@ -252,6 +252,10 @@ void Counters::start()
         return;
     }
     latched_ = block_;
+    if (!latched_.threshold) {
+        /* What need not make sense for the ring is not kept. */
+        latched_ = {.granule_shift = block_.granule_shift, .threshold = 0};
+    }
     forget();
     table_.restart(latched_.granule_shift, latched_.threshold);
     on_.store(true, std::memory_order_release);

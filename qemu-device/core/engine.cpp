@@ -68,7 +68,7 @@ void Engine::slice(Work &work)
             /* Who stops us passes the gate: until then we are live. */
             do {
                 next = run.advance(left, &gate_);
-                work.steps++;
+                work.stepped();
                 left = work.left();
             } while (next == Next::advance && left && !gate_.wanted() &&
                      !run.reports());
@@ -129,7 +129,7 @@ void Engine::slice(Work &work)
 }
 
 /* False if the context was stopped meanwhile. */
-bool Engine::translate(const Work &work, const Miss &miss)
+bool Engine::translate(Work &work, const Miss &miss)
 {
     std::array<ccad_translation, max_batch> answer;
     uint64_t first = miss.va & ~(page_size - 1);
@@ -148,6 +148,7 @@ bool Engine::translate(const Work &work, const Miss &miss)
         auto got = std::min<size_t>(static_cast<size_t>(n), answer.size());
         work.context->run.translated(generation, std::span(answer).first(got));
     }
+    work.charged();
     return true;
 }
 

@@ -32,7 +32,7 @@ public:
 private:
     void main();
     void slice(Work &work);
-    bool translate(const Work &work, const Miss &miss);
+    bool translate(Work &work, const Miss &miss);
 
     Core &core_;
     const uint64_t batch_; /* most bytes to translate at once */

@@ -64,7 +64,7 @@ size_t Core::page_request_line(std::span<uint32_t> out) const
     size_t n = 0;
     std::lock_guard lock(state_);
 
-    requests_.each_waiting([&](const Context &context) {
+    requests_.each_waiting([&](const Context &context, uint64_t) {
         if (n < out.size()) {
             out[n++] = context.number;
         }

@@ -101,12 +101,10 @@ std::optional<PageRequest> PageRequests::end_one()
 
 bool PageRequests::cancel(const PageRequest &request)
 {
-    PageRequest &slot = table_[request.prgi];
-
-    if (!slot.context || slot.serial != request.serial) {
+    if (!outstanding(request)) {
         return false;
     }
-    take(slot);
+    take(table_[request.prgi]);
     return true;
 }
 

@@ -63,6 +63,13 @@ public:
     std::optional<PageRequest> end(uint32_t pasid, uint16_t prgi);
     /* Any of those outstanding. */
     std::optional<PageRequest> end_one();
+    /* Whether its index is still that of this group. */
+    bool outstanding(const PageRequest &request) const
+    {
+        const PageRequest &slot = table_[request.prgi];
+
+        return slot.context && slot.serial == request.serial;
+    }
     /* End it if it is still the one. */
     bool cancel(const PageRequest &request);
     /* Those of a PASID that goes out of use will not be answered. */
@@ -76,11 +83,14 @@ public:
             }
         }
     }
-    /* Call with each who stands in line, the first one first. */
+    /*
+     * Call with each who stands in line, the first one first, and the epoch
+     * that it was in when it came.
+     */
     template <typename Visit> void each_waiting(Visit visit) const
     {
         for (const Waiting &who : line_) {
-            visit(*who.context);
+            visit(*who.context, who.epoch);
         }
     }
     void clear();

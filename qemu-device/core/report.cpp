@@ -92,9 +92,9 @@ void Core::control_counters(bool enable)
             counters_.start();
         } else {
             counters_.stop();
-            /* Nobody counts any more, and what was due is queued. */
-            drain();
         }
+        /* Nobody is in a step that began before; what was due is queued. */
+        drain();
     }
     report_counters();
 }

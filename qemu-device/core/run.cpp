@@ -52,6 +52,11 @@ uint64_t bytes_of(const Meter &meter)
     return meter.local.bytes() + meter.system.bytes();
 }
 
+uint64_t accesses_of(const Meter &meter)
+{
+    return meter.local.accesses + meter.system.accesses;
+}
+
 /* Both lie within one page, so that one access reaches them. */
 static_assert(sizeof(ccad_desc) == 64 && sizeof(ccad_completion) == 64);
 
@@ -64,6 +69,7 @@ void Run::start(const RunConfig &config)
     head_.store(0, std::memory_order_release);
     tail_.store(0, std::memory_order_release);
     clock_.store(0, std::memory_order_relaxed);
+    origin_.store(0, std::memory_order_relaxed);
     hang_.store(false, std::memory_order_relaxed);
 }
 
@@ -71,6 +77,7 @@ Next Run::advance(uint64_t left_ns, const Gate *gate)
 {
     left_ns_ = left_ns;
     gate_ = gate;
+    accesses_ = 0;
     if (error_ != Next::advance) {
         return error_;
     }
@@ -167,16 +174,18 @@ Next Run::fetch()
 
 Next Run::execute()
 {
-    uint64_t before = bytes_of(command_.meter + unmetered_);
+    const Meter before = command_.meter + unmetered_;
     Stepped stepped =
         find_opcode(command_.desc.opcode)->step(command_, *this);
+    const Meter after = command_.meter + unmetered_;
 
+    accesses_ = accesses_of(after) - accesses_of(before);
     charge(Operand::src);
     if (!due_.empty()) {
         post_counters();
     }
     reports_.counters |= env_.counters.news();
-    if (bytes_of(command_.meter + unmetered_) != before) {
+    if (bytes_of(after) != bytes_of(before)) {
         fruitless_ = 0;
     }
     if (stepped == Stepped::ended) {
@@ -297,9 +306,7 @@ Window Run::open(Operand operand, uint64_t va, uint64_t len, bool write,
     /* As many as the slice has room for, if nobody can tell when they were. */
     uint64_t accesses = 1;
     if (span == Span::several && !counts && !timeline_) {
-        accesses = env_.pair_ns ? std::clamp<uint64_t>(
-                                      left_ns_ / env_.pair_ns, 1, max_span)
-                                : max_span;
+        accesses = std::clamp<uint64_t>(left_ns_ / env_.pair_ns, 1, max_span);
     }
     return Window(env_, config_.pasid, operands_[index], meter_of(operand),
                   counts ? &due_ : nullptr, va, len, write,
@@ -360,8 +367,11 @@ void Run::translated(
 {
     Held &held = operands_[static_cast<unsigned>(miss_.operand)].held;
 
-    meter_of(miss_.operand).translations++;
-    charge(miss_.operand);
+    /* How often it takes depends on the host: it costs what one costs. */
+    if (!std::exchange(repeats_, false)) {
+        meter_of(miss_.operand).translations++;
+        charge(miss_.operand);
+    }
     if (!answer) {
         env_.host.trace(CCAD_STEP_TRANSLATE, number_, miss_.va, miss_.write,
                         false);
@@ -403,6 +413,7 @@ void Run::translated(
         need_ = Need::nothing;
         alone_ = false;
     } else if (stale) {
+        repeats_ = true;
         ask_translation();
     } else if (timed_out_ ||
                (of_command(miss_.operand) &&
@@ -515,6 +526,7 @@ void Run::asked(Reply reply)
         fault(CCAD_COMP_PAGE_FAULT);
         break;
     case Answer::busy:
+        repeats_ = true;
         ask_translation(busy_ns);
         break;
     }
@@ -526,6 +538,7 @@ void Run::expire(uint64_t now)
         return; /* it has ended meanwhile, and maybe another one has begun */
     }
     need_ = Need::nothing;
+    repeats_ = false;
     hung_ = false;
     delay_ns_ = 0;
     timed_out_ = true;
@@ -543,6 +556,7 @@ void Run::start_no_earlier(uint64_t position)
 void Run::abort(bool record)
 {
     need_ = Need::nothing;
+    repeats_ = false;
     error_ = Next::advance;
     hung_ = false;
     delay_ns_ = 0;

@@ -54,7 +54,7 @@ struct RunEnvironment : Memory {
     Timeline *timeline; /* null: memories are not shared */
     Injection &injection;
     const uint32_t page_request_group; /* most pages in one */
-    const uint64_t pair_ns = longest_pair_ns(cost);
+    const uint64_t pair_ns = std::max(longest_pair_ns(cost), 2 * least_ns);
 };
 
 /* What came of an access besides the access. */
@@ -124,6 +124,11 @@ public:
      * nobody can wait for it.
      */
     Next advance(uint64_t left_ns, const Gate *gate);
+    /* Service of the step at the least, where accesses cost next to nothing. */
+    uint64_t least_service() const
+    {
+        return std::max<uint64_t>(accesses_, 1) * least_ns;
+    }
     const Miss &miss() const { return miss_; }
     const Group &group() const { return group_; }
     const RunConfig &config() const { return config_; }
@@ -261,7 +266,9 @@ private:
     Group group_;
     bool alone_ = false; /* a group failed: now the page that is needed */
     uint64_t delay_ns_ = 0;
+    bool repeats_ = false; /* the translation of miss_ was charged already */
     uint64_t left_ns_ = 0;
+    uint64_t accesses_ = 0; /* of the step */
     const Gate *gate_ = nullptr;
     unsigned fruitless_ = 0; /* page requests granted without progress */
 };

@@ -115,7 +115,7 @@ void Scheduler::served(const Work &work)
     unsigned shift = CCAD_PRIORITY_MAX - work.context->run.config().priority;
     uint64_t &vtime = work.context->schedule.vtime;
 
-    vtime += std::min(work.service(), (UINT64_MAX - vtime) >> shift) << shift;
+    vtime += std::min(work.service, (UINT64_MAX - vtime) >> shift) << shift;
 }
 
 uint64_t Scheduler::clock() const
@@ -142,6 +142,8 @@ bool Scheduler::restore(Context &context)
     if (ordered_) {
         turn.time = context.run.position();
         turn.order = context.number;
+    } else if (schedule.place != Place::idle && turn.order >= arrivals_) {
+        return false; /* it would get in the way of one to come */
     }
     switch (schedule.place) {
     case Place::ready:

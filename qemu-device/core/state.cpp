@@ -17,7 +17,7 @@ namespace ccad {
 namespace {
 
 constexpr uint32_t magic = 0x53414343; /* "CCAS" */
-constexpr uint32_t version = 2;
+constexpr uint32_t version = 3;
 
 /* Whether the opcode can go on from where the command says it is. */
 bool sound(const Command &command)
@@ -87,7 +87,7 @@ template <typename Archive> void Run::transfer(Archive &a)
     for (OperandState &operand : operands_) {
         a(operand.cursor);
     }
-    a(miss_, alone_, delay_ns_, fruitless_);
+    a(miss_, alone_, delay_ns_, fruitless_, repeats_);
     a.require(need_ == Need::nothing || miss_.len);
     a.require(phase_ == Phase::fetch ||
               command_.desc.completion % sizeof(ccad_completion) == 0);
@@ -192,6 +192,7 @@ template <typename Archive> bool Core::transfer_config(Archive &a)
 {
     ccad_config c = config_;
     ccad_cost &cost = c.cost;
+    ccad_injection &inject = c.injection;
     const auto is = [&](auto &value, const auto &ours) {
         auto now = value;
         a(now);
@@ -212,7 +213,16 @@ template <typename Archive> bool Core::transfer_config(Archive &a)
            is(cost.system_mbps, o.cost.system_mbps) &
            is(cost.translation_ns, o.cost.translation_ns) &
            is(cost.page_request_ns, o.cost.page_request_ns) &
-           is(c.injection.seed, o.injection.seed);
+           is(inject.seed, o.injection.seed) &
+           is(inject.lose_completion, o.injection.lose_completion) &
+           is(inject.lose_interrupt, o.injection.lose_interrupt) &
+           is(inject.fault_translation, o.injection.fault_translation) &
+           is(inject.fault_page_request, o.injection.fault_page_request) &
+           is(inject.fault_command, o.injection.fault_command) &
+           is(inject.delay_translation, o.injection.delay_translation) &
+           is(inject.delay_page_request, o.injection.delay_page_request) &
+           is(inject.delay_command, o.injection.delay_command) &
+           is(inject.delay_us, o.injection.delay_us);
 }
 
 template <typename Archive> void Core::transfer(Archive &a)
@@ -229,9 +239,27 @@ template <typename Archive> void Core::transfer(Archive &a)
             transfer_context(a, *context);
         }
     }
+    a.require(line_is_sound());
     if (a.good()) {
         transfer_bindings(a);
     }
+}
+
+/* Each context that is stalled stands in line, once, and nobody else. */
+bool Core::line_is_sound() const
+{
+    std::vector<bool> seen(contexts_.size());
+    bool good = true;
+
+    requests_.each_waiting([&](const Context &context, uint64_t epoch) {
+        good = good && !seen[context.number] && context.epoch == epoch;
+        seen[context.number] = true;
+    });
+    for (auto &context : contexts_) {
+        good = good && seen[context->number] ==
+                           (context->schedule.place == Place::stalled);
+    }
+    return good;
 }
 
 void Core::quiesce()
@@ -254,6 +282,9 @@ std::optional<std::vector<uint8_t>> Core::save()
     a.raw(version);
     transfer_config(a);
     transfer(a);
+    if (!a.good()) {
+        return std::nullopt; /* nobody could load it */
+    }
     return a.take();
 }
 

@@ -61,6 +61,10 @@ TEST_F(Clocks, OfTheDeviceGoOnAndThoseOfContextsBeginAnew)
     device.reset();
     EXPECT_EQ(clock(0), 0);
     EXPECT_EQ(clock(), 0);
+    device.enable();
+    queue.enable();
+    queue.run(nop());
+    EXPECT_EQ(clock(), once) << "as if nothing had been";
 }
 
 /* One after the other, although each context's clock stands at the same. */

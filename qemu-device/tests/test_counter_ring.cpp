@@ -92,12 +92,23 @@ TEST_F(CounterRing, TellsOncePerAccessAndGranule)
 
 TEST_F(CounterRing, IsNotUsedWithoutAThreshold)
 {
-    counters.program({.threshold = 0, .batch = 0, .ring_shift = 0});
-    device.write(CCAD_REG_CNT_RING, 1, 8);
+    for (uint32_t vector : {3u, 99u}) {
+        counters.program({.threshold = 0, .batch = 0, .ring_shift = 40,
+                          .vector = vector});
+        device.write(CCAD_REG_CNT_RING, 1, 8);
+        counters.start();
+        EXPECT_EQ(counters.reg(CCAD_REG_CNT_CTRL), CCAD_CNT_ENABLE);
+        queue.run(crc(src_va, 64 * page));
+        EXPECT_EQ(head(), 0);
+        device.write(CCAD_REG_CNT_TAIL, 0);
+        EXPECT_EQ(host.interrupts(vector), 0);
+        counters.stop();
+    }
+    /* Nor does it keep the device from being saved. */
     counters.start();
+    device.migrate();
     EXPECT_EQ(counters.reg(CCAD_REG_CNT_CTRL), CCAD_CNT_ENABLE);
-    queue.run(crc(src_va, 64 * page));
-    EXPECT_EQ(head(), 0);
+    EXPECT_EQ(counters.reg(CCAD_REG_CNT_RING_SHIFT), 40u);
 }
 
 TEST_F(CounterRing, InterruptsWhenABatchIsUnread)

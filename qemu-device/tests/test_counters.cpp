@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Access counters: what is counted, where, and what clears it. */
+#include <future>
 #include <random>
 #include <thread>
 
@@ -279,6 +280,29 @@ TEST_F(CountersTest, RestOnceTheyAreStopped)
     counters.start();
     EXPECT_EQ(counters.read(src_va).read_system, 1)
         << "enabling what is enabled does nothing";
+}
+
+/* What is accessed after the write that enables them is counted. */
+TEST_F(CountersTest, AreOnWhenTheWriteReturns)
+{
+    Barrier inside;
+
+    queue.run(crc(src_va, 8)); /* from now on the ATC knows it */
+    host.on_map = [&](uint64_t, bool write) {
+        if (!write) {
+            inside.pass();
+        }
+    };
+    queue.submit(crc(src_va, 8));
+    ASSERT_TRUE(inside.reached());
+    auto enabled = std::async(std::launch::async, [&] {
+        counters.start({});
+    });
+    EXPECT_EQ(enabled.wait_for(std::chrono::milliseconds(50)),
+              std::future_status::timeout)
+        << "an access that is not counted may be about to be made";
+    inside.open();
+    enabled.get();
 }
 
 TEST_F(CountersTest, UseWhatWasLatched)

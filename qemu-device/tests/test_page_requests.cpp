@@ -200,6 +200,34 @@ TEST_F(PageRequestsTest, LostAreSentAgain)
     auto record = queue.wait(index);
     EXPECT_EQ(record.status, CCAD_COMP_SUCCESS);
     EXPECT_EQ(record.page_requests, 1) << "those that came through";
+
+    /* How often depends on software, and so neither counts nor costs. */
+    host.serving(Serving::thread);
+    host.add_region(pasid, {dst_va + page, page, true, true});
+    auto usual = queue.run(fill(dst_va + page, 8, 1));
+    EXPECT_EQ(record.translations, usual.translations);
+    EXPECT_EQ(record.device_ns, usual.device_ns);
+}
+
+/* What other memory is invalidated meanwhile costs nothing, either. */
+TEST_F(PageRequestsTest, CostTheSameBesideInvalidations)
+{
+    host.populate(pasid, src_va, 2 * page);
+    queue.run(nop());
+    auto usual = queue.run(crc(src_va, 8));
+    int rounds = 5;
+    host.on_translated = [&] {
+        if (rounds-- > 0) {
+            for (uint64_t i = 0; i < 100; i++) {
+                ccad_core_invalidate(device.core(), pasid, false,
+                                     dst_va + i * page, page);
+            }
+        }
+    };
+    auto disturbed = queue.run(crc(src_va + page, 8));
+    EXPECT_LT(rounds, 1);
+    EXPECT_EQ(disturbed.translations, usual.translations);
+    EXPECT_EQ(disturbed.device_ns, usual.device_ns);
 }
 
 class Served : public PageRequestsTest,

@@ -129,6 +129,40 @@ TEST_F(Reset, IgnoresLateResponses)
 }
 
 /*
+ * An engine that is about to send a page request, with its context disabled
+ * and the PASID in use again when it can: it may be another process by now.
+ */
+TEST_F(Reset, SendsNoPageRequestOfBefore)
+{
+    Barrier asking;
+
+    queue.run(nop());
+    host.serving(FakeHost::Serving::never);
+    host.on_op = [&](const char *op) {
+        if (std::string(op) == "locked" || std::string(op) == "page_request") {
+            asking.pass();
+        }
+    };
+    for (bool by_reset : {false, true}) {
+        queue.submit(crc(src_va, 8));
+        ASSERT_TRUE(asking.reached());
+        if (by_reset) {
+            device.reset();
+            device.enable();
+        } else {
+            queue.disable();
+        }
+        queue.enable();
+        asking.open();
+        device.quiesce();
+        EXPECT_THAT(host.requests(), testing::IsEmpty());
+        device.enable();
+        asking.close();
+    }
+    asking.open();
+}
+
+/*
  * An engine that is about to tell the host something, with the device reset or
  * the context disabled in between.
  */

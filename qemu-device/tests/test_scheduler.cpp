@@ -374,6 +374,79 @@ TEST(Scheduling, ContextsTakeTurnsWhereNothingCosts)
     EXPECT_EQ(quick.run(nop()).status, CCAD_COMP_SUCCESS);
 }
 
+/* Long steps count for what they do, too. */
+TEST(Scheduling, ALongCopyIsInterruptedWhereNothingCosts)
+{
+    ccad_config config = config_of(2, 1);
+    config.host_driven = true;
+    config.cost = {};
+    config.slice_ns = 10'000;
+    Device device(config);
+    FakeHost &host = device.host;
+    map_far(host);
+    const uint64_t own = host.alloc(huge);
+    constexpr uint64_t len = 64 * huge;
+    for (uint64_t i = 0; i < len; i += huge) {
+        host.map(pasid, dst_va + i, own, huge);
+    }
+    Queue big = device.queue();
+    device.enable();
+    unsigned slices = 0;
+    host.on_trace = [&](ccad_step step, uint32_t, uint64_t, uint64_t,
+                        uint64_t) { slices += step == CCAD_STEP_SLICE_END; };
+    uint32_t index = big.submit(copy(far_va, dst_va, len));
+    ccad_core_run(device.core());
+
+    EXPECT_EQ(big.record(index).status, CCAD_COMP_SUCCESS);
+    /* 32 ns for each of two accesses, 64 KiB a piece. */
+    EXPECT_GE(slices, 2 * len / 65536 * 32 / 10'000);
+}
+
+/*
+ * The owner of a context may stop it with a wrong doorbell, clear the error and
+ * go on, whenever the engine has it: what it has had until then counts.
+ */
+TEST(Scheduling, WhoIsStoppedHasHadItsService)
+{
+    constexpr uint64_t tail = 64 * 1024;
+    constexpr unsigned patience = 2000;
+    ccad_config config = config_of(2, 1);
+    config.host_driven = true;
+    config.slice_ns = 1'000'000;
+    Device device(config);
+    FakeHost &host = device.host;
+    host.populate(pasid, src_va, 2 * huge, false, true, huge);
+    Queue clever = device.queue(0);
+    Queue honest = device.queue(1);
+    device.enable();
+
+    const ccad_desc work = crc(src_va + huge - tail, 2 * tail);
+    unsigned stops = 0;
+    uint32_t last = 0;
+    host.on_translate = [&](uint32_t, uint64_t va) {
+        if (va != src_va + huge || stops == patience ||
+            honest.record(last).status) {
+            return;
+        }
+        stops++;
+        clever.db(CCAD_DB_TAIL, clever.tail() + 1000);
+        clever.db(CCAD_DB_CLEAR, 1);
+        clever.tail(clever.db(CCAD_DB_TAIL));
+        clever.submit(work);
+        std::lock_guard lock(host.big_lock());
+        ccad_core_invalidate(device.core(), pasid, false, src_va + huge, huge);
+    };
+    for (int i = 0; i < 5; i++) {
+        last = honest.push(crc(src_va, huge - tail));
+    }
+    clever.submit(work);
+    honest.ring_doorbell();
+    ccad_core_run(device.core());
+    EXPECT_EQ(honest.record(last).status, CCAD_COMP_SUCCESS);
+    EXPECT_GT(stops, 10u);
+    EXPECT_LT(stops, 5 * huge / tail * 2) << "of them, the same service";
+}
+
 TEST(Scheduling, OfAllTheContextsThatThereCanBe)
 {
     Device device(config_of(CCAD_MAX_CONTEXTS, 3));

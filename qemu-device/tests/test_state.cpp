@@ -254,6 +254,11 @@ TEST_F(State, OfAnotherDevice)
     config.cost.system_mbps++;
     Device slower(config);
     EXPECT_THAT(load_into(slower.core(), state), HasSubstr("other properties"));
+    config = small_config();
+    config.injection.delay_us++;
+    Device failing(config);
+    EXPECT_THAT(load_into(failing.core(), state),
+                HasSubstr("other properties"));
     state[4]++;
     EXPECT_THAT(load_into(device.core(), state), HasSubstr("another version"));
     state[0]++;
@@ -284,9 +289,16 @@ TEST_F(State, CutShortOrTooLong)
     EXPECT_EQ(load_into(other.core(), state), nullptr);
 }
 
+class AnyState : public State, public testing::WithParamInterface<unsigned> {};
+
 /* What comes may be anything; nothing that follows from it may crash. */
-TEST_F(State, Damaged)
+TEST_P(AnyState, Damaged)
 {
+    const unsigned room = GetParam(); /* the others stand in line */
+    {
+        std::lock_guard lock(host.big_lock());
+        ccad_core_page_request_allocation(device.core(), room);
+    }
     host.serving(FakeHost::Serving::never);
     counters.start(granules);
     host.populate(pasid, src_va, 4 * page);
@@ -297,7 +309,16 @@ TEST_F(State, Damaged)
                                 : fill(dst_va + page, 8, 1));
         queue.submit(nop());
     }
-    ASSERT_TRUE(eventually([&] { return host.requests().size() >= 4; }));
+    ASSERT_TRUE(eventually([&] {
+        unsigned asking = 0;
+        for (uint32_t n = 0; n < 4; n++) {
+            ccad_context_info info;
+            ccad_core_context_info(device.core(), n, &info);
+            asking += info.place == CCAD_PLACE_WAITING ||
+                      info.place == CCAD_PLACE_STALLED;
+        }
+        return asking == 4;
+    }));
     ccad_core_poison_inject(device.core(), 0, 4096);
     device.quiesce();
     const std::vector<uint8_t> state = device.save();
@@ -329,6 +350,7 @@ TEST_F(State, Damaged)
                 std::lock_guard lock(other.host.big_lock());
                 ccad_core_page_response(other.core(), pasid, prgi,
                                         CCAD_RESPONSE_SUCCESS);
+                ccad_core_page_request_allocation(other.core(), prgi % 4 * 2);
             }
             other.host.advance_time(std::chrono::milliseconds(1));
             other.read(CCAD_REG_CLOCK);
@@ -339,6 +361,8 @@ TEST_F(State, Damaged)
     EXPECT_GT(good, 100u);
     EXPECT_LT(good, 4000u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Room, AnyState, testing::Values(32, 4));
 
 } // namespace
 

@@ -31,7 +31,7 @@ using testing::Not;
 
 constexpr uint32_t users = 6;
 constexpr uint64_t pages = 48;
-constexpr uint64_t len = pages * page;
+constexpr uint64_t small_len = pages * page;
 
 unsigned from_environment(const char *name, unsigned otherwise)
 {
@@ -45,6 +45,7 @@ struct Plan {
     unsigned seed = from_environment("CCAD_STRESS_SEED",
                                      std::random_device()());
     bool failures = false; /* on purpose, and a clock that runs */
+    bool long_steps = false; /* of many accesses each, where nothing costs */
     bool broken = false;   /* until the first rule is */
 };
 
@@ -57,6 +58,9 @@ ccad_config stress_config(const Plan &plan)
     config.atc_ways = 2;
     config.vectors = 1 + users;
     config.page_requests = 6; /* less than the users want */
+    if (plan.long_steps) {
+        config.cost = {};
+    }
     if (plan.failures) {
         config.injection = {
             .seed = plan.seed,
@@ -87,7 +91,7 @@ public:
         host.serving(FakeHost::Serving::thread);
         for (uint32_t i = 0; i < users; i++) {
             uint64_t size = huge_pages(i) ? huge : page;
-            uint64_t bytes = huge_pages(i) ? huge : len;
+            uint64_t bytes = huge_pages(i) ? huge : small_len;
             host.add_region(pasid_of(i), {src_of(i), bytes, true, false, size});
             host.add_region(pasid_of(i), {dst_of(i), bytes, true, true, size});
         }
@@ -115,6 +119,10 @@ private:
     /* Two users share a PASID, but for the careful ones at the end. */
     static bool careful(uint32_t user) { return user >= users - 2; }
     static bool huge_pages(uint32_t user) { return user / 2 == 1; }
+    uint64_t len_of(uint32_t user) const
+    {
+        return plan.long_steps && huge_pages(user) ? huge : small_len;
+    }
     static uint32_t pasid_of(uint32_t user)
     {
         return careful(user) ? 100 + user : 10 + user / 2;
@@ -177,6 +185,7 @@ ccad_desc Stress::any_command(uint32_t user, std::mt19937_64 &random)
 {
     const uint64_t src = src_of(user);
     const uint64_t dst = dst_of(user);
+    const uint64_t len = len_of(user);
     uint64_t at = random() % (len - 1);
     uint64_t bytes = random() % (len - at);
     uint64_t to = random() % (len - bytes);
@@ -275,6 +284,7 @@ void Stress::checking(uint32_t user)
     Queue queue(device, user, pasid_of(user), 4);
     const uint64_t src = src_of(user);
     const uint64_t dst = dst_of(user);
+    const uint64_t len = len_of(user);
     std::vector<uint64_t> expected(len / 8);
 
     while (!over()) {
@@ -329,7 +339,7 @@ void Stress::operating_system()
             moves++;
             continue;
         }
-        if (huge_pages(user) && random() % 16) {
+        if (huge_pages(user) && random() % (plan.long_steps ? 2 : 16)) {
             continue; /* they take their time */
         }
         switch (random() % 16) {
@@ -458,6 +468,13 @@ void Stress::run()
 TEST(Stress, EverythingAtOnce)
 {
     Stress(Plan{}).run();
+}
+
+TEST(Stress, WithLongSteps)
+{
+    Plan plan;
+    plan.long_steps = true;
+    Stress(plan).run();
 }
 
 TEST(Stress, WithFailuresOnPurpose)

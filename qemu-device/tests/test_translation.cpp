@@ -370,6 +370,40 @@ TEST_F(Invalidation, OfOtherPagesDoesNotHoldUpACommand)
 }
 
 /* And commands one after the other do not hold up an invalidation. */
+/* However long the slice is: it is the step in progress that is waited for. */
+TEST(LongSlice, KeepsNoInvalidation)
+{
+    constexpr unsigned begun = 10;
+    ccad_config config = small_config();
+    config.slice_ns = UINT32_MAX;
+    config.cost = {};
+    Device device(config);
+    FakeHost &host = device.host;
+    device.enable();
+    Queue queue = device.queue();
+    host.populate(pasid, src_va, huge, false, true, huge);
+    queue.run(crc(src_va, 8)); /* from now on the ATC knows it */
+
+    std::atomic<unsigned> steps{0};
+    unsigned after = 0;
+    std::thread other;
+    host.map_limit = page; /* for each step a mapping of its own */
+    host.on_map = [&](uint64_t, bool) {
+        if (++steps == begun) {
+            other = std::thread([&] {
+                std::lock_guard lock(host.big_lock());
+                ccad_core_invalidate(device.core(), pasid + 1, false, 0, page);
+                after = steps;
+            });
+            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        }
+    };
+    EXPECT_EQ(queue.run(crc(src_va, huge)).status, CCAD_COMP_SUCCESS);
+    other.join();
+    EXPECT_GT(steps, huge / page);
+    EXPECT_LT(after, begun + huge / page / 2);
+}
+
 TEST_F(Invalidation, IsNotStarvedByABusyEngine)
 {
     host.populate(pasid, src_va, huge, false, true, huge);
