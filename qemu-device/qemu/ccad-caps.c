@@ -103,7 +103,9 @@ static void ccad_pri_control(CcadState *s, bool was_enabled)
     pci_word_test_and_clear_mask(cap + PCI_PRI_CTRL, PCI_PRI_CTRL_RESET);
     if (enabled && !was_enabled) {
         pci_word_test_and_clear_mask(cap + PCI_PRI_STATUS,
-                                     PCI_PRI_STATUS_STOPPED);
+                                     PCI_PRI_STATUS_STOPPED |
+                                     PCI_PRI_STATUS_RF |
+                                     PCI_PRI_STATUS_UPRGI);
     } else if (!enabled && was_enabled) {
         pci_word_test_and_set_mask(cap + PCI_PRI_STATUS,
                                    PCI_PRI_STATUS_STOPPED);

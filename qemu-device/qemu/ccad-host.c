@@ -32,7 +32,9 @@ typedef struct CcadPasid {
 
 static bool ccad_pasid_in_use(CcadState *s, uint32_t pasid)
 {
-    return g_hash_table_contains(s->pasids, GUINT_TO_POINTER(pasid));
+    /* An engine may have waited for the BQL while we were unplugged. */
+    return s->pasids &&
+           g_hash_table_contains(s->pasids, GUINT_TO_POINTER(pasid));
 }
 
 /* ATS */
@@ -317,7 +319,9 @@ static void *ccad_host_map(void *opaque, uint64_t pa, uint64_t *len,
     hwaddr xlat, l = *len;
     MemoryRegion *mr;
 
-    if (!qatomic_read(&PCI_DEVICE(s)->is_master)) {
+    /* All of them are translated requests, which take both. */
+    if (!qatomic_read(&PCI_DEVICE(s)->is_master) ||
+        !pcie_ats_enabled(PCI_DEVICE(s))) {
         return NULL;
     }
 

@@ -104,6 +104,46 @@ static void test_msix(void)
     stop(&c);
 }
 
+/*
+ * A guest may aim a message at anything, such as the control register of the
+ * slot: the engine that sends it takes its own device out of the machine.
+ */
+static void test_msix_unplugs(void)
+{
+    uint8_t cap;
+    Ccad c;
+
+    start_behind_port(&c, "");
+    cap = qpci_find_capability(c.port, PCI_CAP_ID_EXP, 0);
+    qpci_config_writew(c.port, cap + PCI_EXP_SLTCTL, PCI_EXP_SLTCTL_PWR_IND_ON);
+    for (int round = 0; round < 4; round++) {
+        uint64_t entry = c.dev->msix_table_off + PCI_MSIX_ENTRY_SIZE;
+        uint64_t port = CCAD_ECAM + ((uint64_t)c.port->devfn << 12);
+
+        qpci_msix_enable(c.dev);
+        unmask(&c, 1, BUS(0) + cap + PCI_EXP_SLTCTL);
+        qpci_io_writel(c.dev, c.dev->msix_table_bar,
+                       entry + PCI_MSIX_ENTRY_DATA,
+                       PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_PWR_OFF);
+        qtest_writeq(c.qts, qvtd_leaf_pte_addr(BUS(0)),
+                     qvtd_make_leaf_pte(port, QVTD_TM_SCALABLE_FLT));
+        submit(&c, (struct ccad_desc) {
+            .opcode = CCAD_OP_NOP, .flags = CCAD_DESC_INTERRUPT });
+        qtest_qmp_eventwait(c.qts, "DEVICE_DELETED");
+        g_assert_cmphex(qpci_config_readw(c.dev, PCI_VENDOR_ID), ==, 0xffff);
+
+        qtest_qmp_device_add(c.qts, "ccad", "ccad0",
+                             "{'bus':'rp','memdev':'local'}");
+        qpci_config_writew(c.port, cap + PCI_EXP_SLTCTL,
+                           PCI_EXP_SLTCTL_PWR_IND_ON);
+        enable_device(&c);
+        enable_context(&c, 0, RING);
+        g_assert_cmpuint(run(&c, (struct ccad_desc) {
+            .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);
+    }
+    stop(&c);
+}
+
 /* Access counters */
 
 static void write_counters(Ccad *c, uint32_t reg, uint32_t value)
@@ -262,6 +302,7 @@ static void test_poison(void)
 void ccad_add_notify_tests(void)
 {
     qtest_add_func("/ccad/notify/msix", test_msix);
+    qtest_add_func("/ccad/notify/msix-unplugs", test_msix_unplugs);
     qtest_add_func("/ccad/notify/counters", test_counters);
     qtest_add_func("/ccad/notify/poison", test_poison);
 }

@@ -123,7 +123,7 @@ static void test_failure(void)
 static void test_overflow(void)
 {
     for (unsigned room = 0; room < 2; room++) {
-        uint64_t tail, full;
+        uint64_t tail, full, before;
         uint32_t i;
         Ccad c;
 
@@ -133,20 +133,20 @@ static void test_overflow(void)
         qtest_writeq(c.qts, VTD + DMAR_PQH_REG, full + VTD_PQA_ENTRY_SIZE);
         i = submit(&c, (struct ccad_desc) {
             .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = PAGE(3) });
+        wait_for_place(&c, "delayed");
+        before = counter(&c, CCAD_STAT_TRANSLATIONS);
         for (unsigned n = 0; n < 50; n++) {
-            uint64_t before;
-
             wait_for_place(&c, "delayed");
-            before = counter(&c, CCAD_STAT_TRANSLATIONS);
+            /* Seen, but nothing is done about it: it overflows again. */
+            qtest_writel(c.qts, VTD + DMAR_PRS_REG, VTD_PR_STATUS_PRO);
             qtest_clock_step(c.qts, 1000 * 1000);
-            for (int tries = 0; counter(&c, CCAD_STAT_TRANSLATIONS) == before;
-                 tries++) {
+            for (int tries = 0; !(qtest_readl(c.qts, VTD + DMAR_PRS_REG) &
+                                  VTD_PR_STATUS_PRO); tries++) {
                 g_assert_cmpint(tries, <, 10000);
                 g_usleep(1000);
             }
         }
-        g_assert_cmphex(qtest_readl(c.qts, VTD + DMAR_PRS_REG) &
-                        VTD_PR_STATUS_PRO, !=, 0);
+        g_assert_cmpuint(counter(&c, CCAD_STAT_TRANSLATIONS), ==, before);
         g_assert_cmphex(qtest_readq(c.qts, VTD + DMAR_PQT_REG), ==, full);
         /* Neither time nor requests, while none has been answered. */
         g_assert_cmpuint(counter(&c, CCAD_STAT_PAGE_REQUESTS), ==, 0);

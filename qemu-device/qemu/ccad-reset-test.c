@@ -141,19 +141,19 @@ static void test_reset(const void *opaque)
         if (reset->config) {
             check_capabilities(&c);
         }
-        if (reset->machine) {
-            set_up(&c);
-            disable_context(&c, 0);
-            reset_device(&c);
-        } else {
+        if (!reset->machine) {
             /* The answer that is still under way goes nowhere. */
             respond(&c, &request, 0);
-            qpci_device_enable(c.dev);
-            qpci_config_writel(c.dev, PCI_BASE_ADDRESS_0, c.regs.addr);
         }
+        qpci_device_enable(c.dev);
+        qpci_config_writel(c.dev, PCI_BASE_ADDRESS_0, c.regs.addr);
         check_registers(&c);
-        enable_device(&c);
-        enable_context(&c, 0, RING);
+        if (reset->machine) {
+            set_up(&c);
+        } else {
+            enable_device(&c);
+            enable_context(&c, 0, RING);
+        }
         r = run(&c, (struct ccad_desc) {
             .opcode = CCAD_OP_FILL, .dst = VA + PAGE(11), .len = 8,
             .arg = 7 });
@@ -378,6 +378,46 @@ static void test_off_under_load(void)
     stop(&c);
 }
 
+static void enable_physical(Ccad *c, unsigned n, uint64_t ring)
+{
+    uint32_t block = CCAD_CTX(n);
+
+    qpci_io_writeq(c->dev, c->regs, block + CCAD_CTX_RING, ring);
+    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_RING_SHIFT, RING_SHIFT);
+    qpci_io_writel(c->dev, c->regs, block + CCAD_CTX_CTRL,
+                   CCAD_CTX_CTRL_ENABLE | CCAD_CTX_CTRL_PHYSICAL);
+    g_assert_cmphex(context_state(c, n), ==, CCAD_CTX_ENABLED);
+}
+
+/* A physical address is a translated one: without ATS there is no use for it. */
+static void test_physical_off(void)
+{
+    const uint64_t ring = PAGES + PAGE(13), done = ring + 0xf00;
+    struct ccad_desc d = { .opcode = CCAD_OP_NOP, .completion = done };
+    Ccad c;
+
+    start(&c);
+    for (unsigned i = 0; i < 16; i++) {
+        qtest_memwrite(c.qts, ring + i * sizeof(d), &d, sizeof(d));
+    }
+    for (int round = 0; round < 2; round++) {
+        uint32_t doorbell = CCAD_DOORBELL(1) + CCAD_DB_TAIL;
+
+        qtest_memset(c.qts, done, 0, sizeof(struct ccad_completion));
+        enable_physical(&c, 1, ring);
+        qpci_io_writel(c.dev, c.regs, doorbell, 1);
+        g_assert_cmpuint(wait_for_record(&c, done).status, ==,
+                         CCAD_COMP_SUCCESS);
+        qtest_writew(c.qts, cfg(&c, 0x100 + PCI_ATS_CTRL), 0);
+        qpci_io_writel(c.dev, c.regs, doorbell, 2);
+        wait_for_error(&c, 1, CCAD_CAUSE_RING);
+        qtest_writew(c.qts, cfg(&c, 0x100 + PCI_ATS_CTRL),
+                     PCI_ATS_CTRL_ENABLE);
+        disable_context(&c, 1);
+    }
+    stop(&c);
+}
+
 void ccad_add_reset_tests(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(resets); i++) {
@@ -394,4 +434,5 @@ void ccad_add_reset_tests(void)
     qtest_add_func("/ccad/enables/pasid-off", test_pasid_off);
     qtest_add_func("/ccad/enables/pasid-toggled", test_pasid_toggled);
     qtest_add_func("/ccad/enables/off-under-load", test_off_under_load);
+    qtest_add_func("/ccad/enables/physical-off", test_physical_off);
 }

@@ -7,6 +7,7 @@
 #include "qemu/guest-random.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
+#include "qemu/rcu.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "hw/core/qdev-properties.h"
@@ -52,6 +53,32 @@ static const MemoryRegionOps ccad_regs_ops = {
     .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
 };
 
+/* Without the BQL: engines may need it to end. */
+static void *ccad_end(void *opaque)
+{
+    CcadState *s = opaque;
+
+    rcu_register_thread();
+    ccad_core_delete(s->ended);
+    bql_lock();
+    object_unref(OBJECT(s));
+    bql_unlock();
+    rcu_unregister_thread();
+    return NULL;
+}
+
+/*
+ * A thread of its own, with a reference: who unplugs us may be an engine, by an
+ * interrupt that the guest has aimed at the slot, and cannot wait for itself.
+ */
+static void ccad_end_engines(CcadState *s)
+{
+    QemuThread thread;
+
+    object_ref(OBJECT(s));
+    qemu_thread_create(&thread, "ccad-end", ccad_end, s, QEMU_THREAD_DETACHED);
+}
+
 /* A machine that is stopped does not change: the engines pause with it. */
 static void ccad_vm_state_changed(void *opaque, bool running, RunState state)
 {
@@ -67,10 +94,19 @@ static void ccad_vm_state_changed(void *opaque, bool running, RunState state)
     }
     trace_ccad_vm_state_changed(running, s->paused);
     if (!running) {
-        /* Engines may need the BQL to come back; no CPU runs meanwhile. */
+        ccad_core *core = s->core;
+
+        /* Engines may need the BQL to come back, and may unplug us. */
+        object_ref(OBJECT(s));
+        s->quiescing = true;
         bql_unlock();
-        ccad_core_quiesce(s->core);
+        ccad_core_quiesce(core);
         bql_lock();
+        s->quiescing = false;
+        if (s->ended) {
+            ccad_end_engines(s);
+        }
+        object_unref(OBJECT(s));
     }
 }
 
@@ -103,22 +139,6 @@ static ccad_core *ccad_new_core(CcadState *s)
     core = ccad_core_new(&s->config, &ccad_host, s);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return core;
-}
-
-static void ccad_delete_core(CcadState *s)
-{
-    ccad_core *core = s->core;
-
-    if (!core) {
-        return;
-    }
-    ccad_core_reset(core);
-    ccad_host_reset(s);
-    /* Engines may need the BQL to end, and nobody may enter the core now. */
-    s->core = NULL;
-    bql_unlock();
-    ccad_core_delete(core);
-    bql_lock();
 }
 
 static void ccad_realize(PCIDevice *pdev, Error **errp)
@@ -170,20 +190,31 @@ static void ccad_exit(PCIDevice *pdev)
     CcadState *s = CCAD(pdev);
 
     qemu_del_vm_change_state_handler(s->vmstate);
-    ccad_delete_core(s);
+    /* From here on no engine touches memory, or does more than ask in vain. */
+    ccad_core_reset(s->core);
+    ccad_host_reset(s);
+    s->ended = s->core;
+    s->core = NULL;
+    if (!s->quiescing) {
+        ccad_end_engines(s);
+    }
     ccad_host_exit(s);
     ccad_caps_exit(s);
     vmstate_unregister_ram(s->mem, DEVICE(s));
     host_memory_backend_set_mapped(s->hostmem, false);
 }
 
-/* Real memory forgets; a backend that cannot give pages back is cleared. */
+/*
+ * Real memory forgets; a backend that cannot give pages back, or has them
+ * pinned, is cleared.
+ */
 static void ccad_lose_memory(CcadState *s)
 {
     uint64_t size = memory_region_size(s->mem);
     void *ptr = memory_region_get_ram_ptr(s->mem);
 
-    if (ram_block_discard_range(s->mem->ram_block, 0, size)) {
+    if (ram_block_discard_is_disabled() ||
+        ram_block_discard_range(s->mem->ram_block, 0, size)) {
         memset(ptr, 0, size);
     }
     ccad_core_poison_clear(s->core, 0, size);
@@ -209,7 +240,8 @@ static void ccad_reset_hold(Object *obj, ResetType type)
     s->paused = false;
     ccad_host_reset(s);
     ccad_caps_reset(s);
-    if (s->is_volatile) {
+    /* Memory that is shared with where we come from is still in use there. */
+    if (s->is_volatile && !runstate_check(RUN_STATE_INMIGRATE)) {
         ccad_lose_memory(s);
     }
 }

@@ -63,6 +63,8 @@ struct CcadState {
 
     VMChangeStateEntry *vmstate;
     bool paused;                /* engines stopped along with the machine */
+    bool quiescing;             /* somebody waits for them without the BQL */
+    ccad_core *ended;           /* unplugged; its threads may still be there */
 
     /* Between pre_save and post_save, or until post_load. */
     uint8_t *saved;             /* the core's state */
