@@ -87,6 +87,19 @@ class Rows(unittest.TestCase):
         self.assertEqual(len(lines), len(rows) + 1)
         self.assertTrue(lines[1].startswith(rows[0]["name"]))
 
+    def test_json(self):
+        """What is written is exactly what a row's documentation says."""
+        rows = self.all_rows()
+        with tempfile.TemporaryDirectory() as tmp, contextlib.redirect_stdout(io.StringIO()), \
+                contextlib.redirect_stderr(io.StringIO()):
+            path = pathlib.Path(tmp, "rows.json")
+            bench_rows.report(rows, str(path))
+            written = json.loads(path.read_text())
+        for r in written:
+            self.assertEqual(list(r), ["name", "value", "unit", "yardstick", "yardstick_value",
+                                       "ratio"])
+        self.assertEqual(written, [{k: r[k] for k in written[0]} for r in rows])
+
     def test_goals(self):
         """What falls short of its goal is marked, and makes the command fail."""
         rows = {r["name"]: r for r in self.all_rows()}
