@@ -41,6 +41,8 @@ def core_table():
                         f"host's {call}", f"host_{call}/{size}"))
         out.append((f"core: {op} of 2 MiB in 4 KiB pages", _MIB_S, f"{op}/{_HUGE}/{_PAGE}",
                     f"host's {call}", f"host_{call}/{_HUGE}"))
+    out.append(("core: fill of 2 MiB, pattern of 8 bytes", _MIB_S, f"fill_pattern/{_HUGE}/{_HUGE}",
+                "host's memset", f"host_memset/{_HUGE}"))
     out.append(("core: copy of 2 MiB, access counters on", _MIB_S, f"copy_counted/{_HUGE}",
                 "counters off", f"copy/{_HUGE}/{_HUGE}"))
     for depth in _DEPTHS:

@@ -26,7 +26,7 @@ constexpr uint64_t dst_va = 24 << 20;
 /* Commands in the ring at once where latency does not matter. */
 constexpr unsigned depth = 16;
 
-ccad_desc command(uint8_t opcode, uint64_t len)
+ccad_desc command(uint8_t opcode, uint64_t len, uint64_t arg = 0)
 {
     ccad_desc desc{};
 
@@ -34,6 +34,7 @@ ccad_desc command(uint8_t opcode, uint64_t len)
     desc.src = src_va;
     desc.dst = dst_va;
     desc.len = len;
+    desc.arg = arg;
     return desc;
 }
 
@@ -48,15 +49,15 @@ void run_all(PlainHost &host, Ring &ring, const ccad_desc &desc)
 }
 
 /* range(0): bytes, range(1): bytes of a page */
-void opcode(benchmark::State &state, uint8_t code)
+void opcode(benchmark::State &state, uint8_t code, uint64_t arg = 0)
 {
     auto len = static_cast<uint64_t>(state.range(0));
     PlainHost host({.page_bytes = static_cast<uint64_t>(state.range(1))});
     Ring ring(host);
 
-    run_all(host, ring, command(code, len)); /* warms the ATC */
+    run_all(host, ring, command(code, len, arg)); /* warms the ATC */
     for (auto _ : state) {
-        run_all(host, ring, command(code, len));
+        run_all(host, ring, command(code, len, arg));
     }
     state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * depth *
                                                  len));
@@ -70,6 +71,12 @@ void copy(benchmark::State &state)
 void fill(benchmark::State &state)
 {
     opcode(state, CCAD_OP_FILL);
+}
+
+/* Bytes that differ, which memset cannot write. */
+void fill_pattern(benchmark::State &state)
+{
+    opcode(state, CCAD_OP_FILL, 0x8877665544332211);
 }
 
 template <typename Body>
@@ -313,6 +320,7 @@ void sizes(benchmark::internal::Benchmark *of)
 
 BENCHMARK(copy)->Apply(sizes);
 BENCHMARK(fill)->Apply(sizes);
+BENCHMARK(fill_pattern)->Args({2 << 20, static_cast<int64_t>(huge)});
 BENCHMARK(host_memcpy)->Arg(4096)->Arg(65536)->Arg(2 << 20);
 BENCHMARK(host_memset)->Arg(4096)->Arg(65536)->Arg(2 << 20);
 BENCHMARK(copy_counted)->Arg(2 << 20);
