@@ -11,6 +11,7 @@ Of the rest the median counts.
 """
 
 import json
+import re
 import statistics
 import subprocess
 
@@ -50,10 +51,10 @@ def core_table():
                     "one hand-over between two threads", "hand_over/real_time"))
     out += [
         ("core: ATC hit", _NS, "atc_hit", "ATC miss", "atc_miss"),
-        ("core: invalidation under load, mean", _NS, "invalidate/1/real_time",
-         "without load", "invalidate/0/real_time"),
-        ("core: invalidation under load, 99 of 100", _NS, "invalidate/1/real_time:p99",
-         "without load", "invalidate/0/real_time:p99"),
+        ("core: invalidation under load, mean", _NS, "invalidate/1/manual_time",
+         "without load", "invalidate/0/manual_time"),
+        ("core: invalidation under load, 99 of 100", _NS, "invalidate/1/manual_time:p99",
+         "without load", "invalidate/0/manual_time:p99"),
         ("core: page request round trip", _NS, "page_request/real_time", "host's page fault",
          "page_fault"),
     ]
@@ -79,7 +80,7 @@ def parse_core(text):
     """Google Benchmark's JSON → {benchmark: repetitions in the unit of the rows}."""
     out = {}
     for b in json.loads(text)["benchmarks"]:
-        name = b["run_name"]
+        name = re.sub(r"/iterations:\d+", "", b["run_name"])
         if b.get("error_occurred"):
             raise Fail(f"benchmark {name}: {b.get('error_message', 'failed')}")
         if b["run_type"] != "iteration":

@@ -143,17 +143,21 @@ void Ring::doorbell()
                     tail_, 4);
 }
 
+bool Ring::ended(uint32_t index)
+{
+    uint8_t status = __atomic_load_n(&record(index).status, __ATOMIC_ACQUIRE);
+
+    if (status != CCAD_COMP_NONE && status != CCAD_COMP_SUCCESS) {
+        std::fprintf(stderr, "a command ended with status %u\n", status);
+        std::abort();
+    }
+    return status != CCAD_COMP_NONE;
+}
+
 void Ring::wait(uint32_t index)
 {
-    const uint8_t *status = &record(index).status;
-    uint8_t now;
-
-    while (!(now = __atomic_load_n(status, __ATOMIC_ACQUIRE))) {
+    while (!ended(index)) {
         __builtin_ia32_pause();
-    }
-    if (now != CCAD_COMP_SUCCESS) {
-        std::fprintf(stderr, "a command ended with status %u\n", now);
-        std::abort();
     }
 }
 

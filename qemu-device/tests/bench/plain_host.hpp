@@ -68,6 +68,8 @@ public:
     /* Into the ring, with a record of its own. */
     uint32_t push(ccad_desc desc);
     void doorbell();
+    /* Whether the command has, as only successful ones may. */
+    bool ended(uint32_t index);
     void wait(uint32_t index);
     uint32_t next() const { return tail_; }
 
