@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 
@@ -35,7 +36,12 @@ public:
     void pass()
     {
         passing_.fetch_add(1, std::memory_order_relaxed);
-        lock();
+        {
+            std::lock_guard turn(turnstile_);
+            if (!lock_soon()) {
+                gate_.lock();
+            }
+        }
         unlock();
         passing_.fetch_sub(1, std::memory_order_relaxed);
     }
@@ -46,6 +52,20 @@ public:
     }
 
 private:
+    /* Most steps are over sooner than a thread that sleeps wakes up. */
+    bool lock_soon()
+    {
+        constexpr std::chrono::microseconds patience{10};
+        const auto end = std::chrono::steady_clock::now() + patience;
+
+        do {
+            if (gate_.try_lock()) {
+                return true;
+            }
+        } while (std::chrono::steady_clock::now() < end);
+        return false;
+    }
+
     std::atomic<unsigned> passing_{0};
     std::mutex turnstile_;
     std::mutex gate_;

@@ -23,10 +23,10 @@ protected:
             EXPECT_EQ(queue.stat(8 * i), 0) << i;
         }
         for (uint32_t n = 0; n < 4; n++) {
-            for (uint32_t reg = 0; reg < 0x20; reg += 4) {
+            for (uint32_t reg = 0; reg <= CCAD_CTX_TIMEOUT_MS; reg += 4) {
                 EXPECT_EQ(device.read(CCAD_CTX(n) + reg, 4), 0) << reg;
             }
-            for (uint32_t reg = 0; reg < 0x10; reg += 4) {
+            for (uint32_t reg = 0; reg <= CCAD_DB_CLOCK; reg += 4) {
                 EXPECT_EQ(device.read(CCAD_DOORBELL(n) + reg, 4), 0) << reg;
             }
         }
