@@ -116,7 +116,7 @@ def parser():
     p.set_defaults(run="build", kernel_tree=None)
 
     p = sub.add_parser("test", help="run the tests",
-                       description="Suites: tool, core, fuzz, qemu, boot, kunit, cdm, driver, which all "
+                       description="Suites: tool, core, fuzz, qemu, boot, kunit, cdm, driver, migrate, which all "
                                    "run without a choice; with --full or when named also debug (on a kernel "
                                    "with KASAN, lockdep and kmemleak, and with failing allocations) and "
                                    "regress (the kernel's own self-tests, without and with the series). "

@@ -72,6 +72,8 @@ class Guest:
         self._in = b""
         self._out = b""
         self._qmp_in = b""
+        self._answers = {}          # of the monitor, by id
+        self.moving = False         # to another QEMU
         self._marks = 0
         self._fatal_at = None
         self._handlers = {}
@@ -82,24 +84,29 @@ class Guest:
         store.output(["cp", "--sparse=always", "--reflink=auto", self.scratch_from,
                       self.dir / "scratch.ext4"], remedy=store.NO_ROOM)
         self.log.touch()
-        self.chan, theirs = socket.socketpair()
-        self.qmp, qmp_theirs = socket.socketpair()
+        self.proc, self.chan, self.qmp = self._launch()
+        self.began = time.monotonic()
+
+    def _launch(self, more=()):
+        """A QEMU, and our ends of the channels to the agent and to its monitor."""
+        chan, theirs = socket.socketpair()
+        qmp, qmp_theirs = socket.socketpair()
         argv = self.argv + [
             "-chardev", f"socket,id=exec,fd={theirs.fileno()}",
             "-device", "virtserialport,chardev=exec,name=ccad.exec",
             "-chardev", f"socket,id=qmp,fd={qmp_theirs.fileno()}",
-            "-object", "monitor-qmp,id=qmp0,chardev=qmp",
+            "-object", "monitor-qmp,id=qmp0,chardev=qmp", *more,
         ]
         (self.dir / "command").write_text(" ".join(_quote(a) for a in argv) + "\n")
-        with open(self.qemu_log, "wb") as log:
-            self.proc = procs.popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                    pass_fds=(theirs.fileno(), qmp_theirs.fileno()))
+        with open(self.qemu_log, "ab") as log:
+            proc = procs.popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                               pass_fds=(theirs.fileno(), qmp_theirs.fileno()))
         theirs.close()
         qmp_theirs.close()
-        self.chan.setblocking(False)
-        self.qmp.setblocking(False)
-        self.qmp.send(b'{"execute":"qmp_capabilities"}\n')
-        self.began = time.monotonic()
+        chan.setblocking(False)
+        qmp.setblocking(False)
+        qmp.send(b'{"execute":"qmp_capabilities"}\n')
+        return proc, chan, qmp
 
     def wait_ready(self, limit, first=None):
         """Until the agent says hello; raises NotUp with what is known when it does not.
@@ -220,7 +227,9 @@ class Guest:
                 said = json.loads(line)
             except ValueError:
                 continue
-            if said.get("event") == "STOP" and not self.options.gdb:
+            if "id" in said:
+                self._answers[said["id"]] = said
+            elif said.get("event") == "STOP" and not self.options.gdb and not self.moving:
                 self.stopped = True
             elif (said.get("event") == "DEVICE_DELETED"
                   and said["data"].get("device") == "ccad0"):
@@ -263,10 +272,11 @@ class Guest:
 
     # -- runs --------------------------------------------------------------
 
-    def run(self, command, out, err, timeout=None, stdin=None, env=(), tty=None):
+    def run(self, command, out, err, timeout=None, stdin=None, env=(), tty=None, meanwhile=None):
         """Run one command; out and err get its bytes.  stdin: a descriptor or None.
 
         tty: (rows, cols) for a pseudo-terminal; then resize() may be called.
+        meanwhile: called several times a second.
         """
         state = {}
         self._handlers = {"o": out, "e": err,
@@ -296,6 +306,8 @@ class Guest:
             fd = source["fd"]
             extra = [(fd, feed)] if fd is not None and len(self._out) < 1 << 20 else []
             self._step(end, extra)
+            if meanwhile and "code" not in state:
+                meanwhile()
             now = time.monotonic()
             if "left" in state:
                 return Result("left")

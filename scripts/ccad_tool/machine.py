@@ -116,7 +116,7 @@ def command(o, qemu, kernel, rootfs, accel, run):
         "-device", "virtio-blk-pci,drive=scratch",
         "-device", "virtio-rng-pci",
         "-device", "virtio-serial-pci,id=vser",
-        "-chardev", f"file,id=serial0,path={_escape(run / 'serial.log')}",
+        "-chardev", f"file,id=serial0,path={_escape(run / 'serial.log')},append=on",
         "-serial", "chardev:serial0",
     ]
     for tag, path in (("host", o.share), ("input", o.input_dir)):

@@ -8,7 +8,7 @@ import unittest
 from unittest import mock
 
 from ccad_tool import boot, cli, guest, progress, splat, testcmd
-from ccad_tool.suites import inguest, kunit
+from ccad_tool.suites import inguest, kunit, migrate
 from ccad_tool.util import Fail
 
 WARN = "[    9.0] WARNING: CPU: 0 PID: 1 at mm/a.c:1 f+0x1/0x2\n"
@@ -233,6 +233,21 @@ class Boots(Base):
             with self.assertRaises(Fail) as e:
                 g.start()
         self.assertTrue(e.exception.remedy)
+
+
+class Migrate(unittest.TestCase):
+    def judged(self, why="exit", code=0, moves=migrate.MOVES, words=("queue", "sva"), splats=()):
+        g = types.SimpleNamespace(moves=moves, watch=types.SimpleNamespace(splats=list(splats)))
+        return migrate._judge(g, guest.Result(why, code, ""), words)[0]
+
+    def test_what_is_a_success(self):
+        self.assertEqual(self.judged(), "pass")
+        self.assertEqual(self.judged(code=1), "fail")
+        self.assertEqual(self.judged(moves=migrate.MOVES - 1), "fail")
+        self.assertEqual(self.judged(words=("queue",)), "fail")
+        self.assertEqual(self.judged(why="timeout"), "hang")
+        self.assertEqual(self.judged(why="dead"), "dead")
+        self.assertEqual(self.judged(splats=("BUG",)), "splat")
 
 
 if __name__ == "__main__":
