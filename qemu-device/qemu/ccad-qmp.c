@@ -238,6 +238,10 @@ static bool ccad_context_is_blank(CcadState *s, uint32_t n)
            !ccad_reg32(s, block + CCAD_CTX_PASID) &&
            !ccad_reg64(s, block + CCAD_CTX_RING) &&
            !ccad_reg32(s, block + CCAD_CTX_RING_SHIFT) &&
+           !ccad_reg32(s, block + CCAD_CTX_VECTOR) &&
+           !ccad_reg32(s, block + CCAD_CTX_PRIORITY) &&
+           !ccad_reg32(s, block + CCAD_CTX_SLICE_NS) &&
+           !ccad_reg32(s, block + CCAD_CTX_TIMEOUT_MS) &&
            !ccad_reg64(s, doorbell + CCAD_DB_CLOCK);
 }
 

@@ -143,6 +143,41 @@ static void test_query(void)
     stop(&c);
 }
 
+/* One register of its block is enough for a context to be told. */
+static void test_touched(void)
+{
+    static const struct {
+        uint32_t reg;
+        const char *name;
+    } registers[] = {
+        { CCAD_CTX_PASID, "pasid" },
+        { CCAD_CTX_VECTOR, "vector" },
+        { CCAD_CTX_RING, "ring" },
+        { CCAD_CTX_RING_SHIFT, "ring-shift" },
+        { CCAD_CTX_PRIORITY, "priority" },
+        { CCAD_CTX_SLICE_NS, "slice-ns" },
+        { CCAD_CTX_TIMEOUT_MS, "timeout-ms" },
+    };
+    QDict *state, *context;
+    Ccad c;
+
+    start(&c);
+    for (uint32_t n = 0; n < ARRAY_SIZE(registers); n++) {
+        qpci_io_writel(c.dev, c.regs, CCAD_CTX(2 * n + 1) + registers[n].reg,
+                       3);
+    }
+    state = info(&c);
+    for (uint32_t n = 0; n < ARRAY_SIZE(registers); n++) {
+        context = element(state, "contexts", n + 1); /* 0 is enabled */
+        g_assert_nonnull(context);
+        g_assert_cmpint(number(context, "context"), ==, 2 * n + 1);
+        g_assert_cmpint(number(context, registers[n].name), ==, 3);
+    }
+    g_assert_null(element(state, "contexts", ARRAY_SIZE(registers) + 1));
+    qobject_unref(state);
+    stop(&c);
+}
+
 /* Events, poison and the access counters: what their registers have. */
 static void test_registers(void)
 {
@@ -460,6 +495,7 @@ static void test_qtree(void)
 void ccad_add_query_tests(void)
 {
     qtest_add_func("/ccad/query/state", test_query);
+    qtest_add_func("/ccad/query/touched", test_touched);
     qtest_add_func("/ccad/query/registers", test_registers);
     qtest_add_func("/ccad/query/translations", test_translations);
     qtest_add_func("/ccad/query/line", test_line);
