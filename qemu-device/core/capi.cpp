@@ -252,6 +252,11 @@ extern "C" void ccad_core_context_info(ccad_core *core, uint32_t context,
     *info = core->core.context_info(context);
 }
 
+extern "C" void ccad_core_device_info(ccad_core *core, ccad_device_info *info)
+{
+    *info = core->core.device_info();
+}
+
 extern "C" int32_t ccad_core_engine_info(ccad_core *core, uint32_t engine)
 {
     return core->core.engine_info(engine);

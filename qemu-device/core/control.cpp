@@ -233,7 +233,7 @@ void Core::reset()
             for (auto &context : contexts_) {
                 context->run.start({});
             }
-            timeline_ = {};
+            timeline_.reset();
         }
         std::lock_guard lock(state_);
         scheduler_.reset();

@@ -77,6 +77,7 @@ public:
     uint64_t stat(uint32_t stat) const;
     uint64_t commands(uint32_t kind) const;
     ccad_context_info context_info(uint32_t number) const;
+    ccad_device_info device_info() const;
     int32_t engine_info(uint32_t engine) const;
     uint32_t atc_entries(uint32_t shift) const { return atc_.entries(shift); }
     size_t page_request_line(std::span<uint32_t> out) const;

@@ -25,6 +25,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 #include "ccad_core.h"
@@ -180,11 +181,19 @@ inline uint64_t longest_pair_ns(const ccad_cost &cost)
     return 2 * std::max(device_ns(cost, local), device_ns(cost, system));
 }
 
-/* Until when each memory is busy; saved, it is part of the device's state. */
+/*
+ * Until when each memory is busy; saved, it is part of the device's state.
+ * One engine at a time writes it, and whoever wants to know may read it.
+ */
 struct Timeline {
-    uint64_t local = 0;
-    uint64_t system = 0;
+    std::atomic<uint64_t> local{0};
+    std::atomic<uint64_t> system{0};
 
+    void reset()
+    {
+        local.store(0, std::memory_order_relaxed);
+        system.store(0, std::memory_order_relaxed);
+    }
     template <typename Archive> void transfer(Archive &a) { a(local, system); }
 
     /* Do the transfers of charge from now on; how long they had to wait. */
@@ -197,13 +206,14 @@ struct Timeline {
     }
 
 private:
-    static uint64_t wait(uint64_t &busy, uint64_t now, uint64_t ns)
+    static uint64_t wait(std::atomic<uint64_t> &busy, uint64_t now,
+                         uint64_t ns)
     {
         if (!ns) {
             return 0;
         }
-        uint64_t start = std::max(now, busy);
-        busy = start + ns;
+        uint64_t start = std::max(now, busy.load(std::memory_order_relaxed));
+        busy.store(start + ns, std::memory_order_relaxed);
         return start - now;
     }
 };

@@ -34,10 +34,27 @@ ccad_context_info Core::context_info(uint32_t number) const
         info.deadline_ns = context.run.deadline();
     }
     info.place = static_cast<ccad_place>(context.schedule.place);
+    if (context.schedule.place == Place::delayed) {
+        info.delayed_until_ns = context.delayed_until;
+    }
+    info.position_ns = context.run.position();
+    info.hang_armed = context.run.hangs_next();
+    info.room_granted = context.granted.has_value();
+    info.reply_untold = context.reply.has_value();
     for (uint32_t kind = 0; kind < CCAD_COMMAND_KINDS; kind++) {
         info.commands[kind] = context.stats.commands(kind);
     }
     return info;
+}
+
+ccad_device_info Core::device_info() const
+{
+    std::lock_guard lock(state_);
+
+    return {.page_request_allocation = requests_.allocation(),
+            .local_busy_ns = timeline_.local.load(std::memory_order_relaxed),
+            .system_busy_ns =
+                timeline_.system.load(std::memory_order_relaxed)};
 }
 
 int32_t Core::engine_info(uint32_t engine) const

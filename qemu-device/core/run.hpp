@@ -171,6 +171,8 @@ public:
     }
     /* The next command to begin hangs. From any thread. */
     void hang() { hang_.store(true, std::memory_order_relaxed); }
+    /* Whether it has yet to begin. */
+    bool hangs_next() const { return hang_.load(std::memory_order_relaxed); }
 
     /* Device time since start(). From any thread. */
     uint64_t clock() const { return clock_.load(std::memory_order_relaxed); }

@@ -337,6 +337,11 @@ typedef struct ccad_context_info {
     uint32_t slice_ns;
     uint32_t timeout_ms;
     ccad_place place;
+    uint64_t delayed_until_ns; /* as now_ns(), while it is delayed; else 0 */
+    uint64_t position_ns;   /* on the device's time line */
+    bool hang_armed;        /* the next command that it begins hangs */
+    bool room_granted;      /* for its page requests, which are not sent yet */
+    bool reply_untold;      /* to its page requests: it has yet to act on it */
     /* A command has been fetched and not ended, as an engine has left it. */
     bool in_flight;
     uint8_t opcode;
@@ -348,6 +353,15 @@ typedef struct ccad_context_info {
 
 void ccad_core_context_info(ccad_core *core, uint32_t context,
                             ccad_context_info *info);
+
+typedef struct ccad_device_info {
+    uint32_t page_request_allocation; /* as granted, 0: switched off */
+    /* With config.ordered: until when on the time line each memory is busy. */
+    uint64_t local_busy_ns;
+    uint64_t system_busy_ns;
+} ccad_device_info;
+
+void ccad_core_device_info(ccad_core *core, ccad_device_info *info);
 
 /* The context that an engine runs, -1 for none. */
 int32_t ccad_core_engine_info(ccad_core *core, uint32_t engine);

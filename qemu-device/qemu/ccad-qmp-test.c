@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * qtest of ccad: the monitor.  Poison, hangs, errors and how they reach the
- * root port, and traces.  What it tells of the state is in ccad-query-test.c.
+ * root port, what contexts have yet to do, configuration space, and traces.
+ * What else it tells of the state is in ccad-query-test.c.
  */
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
+#include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "hw/pci/pcie_regs.h"
 #include "ccad-test-process.h"
@@ -239,6 +241,143 @@ static void test_hang(void)
     stop(&c);
 }
 
+/* What contexts have yet to do, while the machine is stopped. */
+static void test_to_come(void)
+{
+    struct ccad_desc fill = {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8 };
+    PageRequest request;
+    QDict *state = NULL, *context;
+    uint32_t i;
+    Ccad c;
+
+    start_behind_port(&c, ",page-requests=1");
+    qtest_memwrite(c.qts, PAGES + PAGE(13), &fill, sizeof(fill));
+    run(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
+    i = submit(&c, fill);
+    request = next_page_request(&c);
+    enable_context(&c, 1, VA + PAGE(13));
+    qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(1) + CCAD_DB_TAIL, 1);
+    for (int tries = 0; !state || qlist_empty(qdict_get_qlist(state,
+                                  "page-request-line")); tries++) {
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+        qobject_unref(state);
+        state = info(&c);
+    }
+    for (int n = 0; n < 2; n++) {
+        context = element(state, "contexts", n);
+        g_assert_false(qdict_get_bool(context, "hang-armed"));
+        g_assert_false(qdict_get_bool(context, "room-granted"));
+        g_assert_false(qdict_get_bool(context, "reply-untold"));
+    }
+    /* Its clock began when that of the device had gone on. */
+    g_assert_cmpint(number(context, "position-ns"), >,
+                    number(context, "clock-ns"));
+    g_assert_cmpint(number(context, "position-ns"), ==,
+                    number(state, "clock-ns"));
+    qobject_unref(state);
+
+    qtest_qmp_assert_success(c.qts, "{'execute':'ccad-inject-hang',"
+                             "'arguments':{'path':'ccad0','context':1}}");
+    qtest_qmp_assert_success(c.qts, "{'execute':'stop'}");
+    set_pte(&c, 30, PAGES + PAGE(11), PTE_RW);
+    respond(&c, &request, 0);
+    state = info(&c);
+    for (int n = 0; n < 2; n++) {
+        context = element(state, "contexts", n);
+        g_assert_cmpstr(qdict_get_str(context, "place"), ==, "ready");
+        g_assert_cmpint(qdict_get_bool(context, "hang-armed"), ==, n);
+        g_assert_cmpint(qdict_get_bool(context, "room-granted"), ==, n);
+        g_assert_cmpint(qdict_get_bool(context, "reply-untold"), ==, !n);
+    }
+    qobject_unref(state);
+    qtest_qmp_assert_success(c.qts, "{'execute':'cont'}");
+    g_assert_cmpuint(wait_for(&c, i).status, ==, CCAD_COMP_SUCCESS);
+    stop(&c);
+}
+
+/* Until when a command is delayed, and memories are busy. */
+static void test_until(void)
+{
+    QDict *state, *context;
+    int64_t until;
+    uint32_t i;
+    Ccad c;
+
+    start_behind_port(&c, ",ordered=on,x-delay-command=1000000,"
+                      "x-delay-us=1000000");
+    set_pte(&c, 20, c.mem.addr, PTE_RW);
+    i = submit(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(20), .len = 0x1000 });
+    wait_for_place(&c, "delayed");
+    state = info(&c);
+    until = number(element(state, "contexts", 0), "delayed-until-ns");
+    qobject_unref(state);
+    qtest_clock_set(c.qts, until - 1);
+    wait_for_place(&c, "delayed");
+    qtest_clock_set(c.qts, until);
+    wait_for(&c, i);
+    wait_for_place(&c, "idle");
+
+    state = info(&c);
+    context = element(state, "contexts", 0);
+    g_assert_cmpint(number(state, "local-busy-ns"), >, 0);
+    g_assert_cmpint(number(state, "system-busy-ns"), >,
+                    number(state, "local-busy-ns"));
+    g_assert_cmpint(number(context, "position-ns"), >,
+                    number(state, "system-busy-ns"));
+    qobject_unref(state);
+    stop(&c);
+}
+
+/* What software enables besides registers, and what it is told there. */
+static void test_config_space(void)
+{
+    static const struct {
+        uint16_t reg;
+        const char *name;
+    } enables[] = {
+        { 0x100 + PCI_ATS_CTRL, "ats" },
+        { 0x120 + PCI_PRI_CTRL, "pri" },
+        { 0x110 + PCI_PASID_CTRL, "pasid" },
+        { PCI_COMMAND, "bus-master" },
+    };
+    QDict *state, *space;
+    char *text;
+    Ccad c;
+
+    start(&c);
+    enable_context_with(&c, 1, RING, PASID2);
+    qtest_qmp_assert_success(c.qts, "{'execute':'ccad-inject-error',"
+                             "'arguments':{'path':'ccad0',"
+                             "'kind':'corrected'}}");
+    for (size_t off = 0; off <= ARRAY_SIZE(enables); off++) {
+        if (off) {
+            qtest_writew(c.qts, cfg(&c, enables[off - 1].reg), 0);
+        }
+        state = info(&c);
+        space = qdict_get_qdict(state, "config-space");
+        for (size_t n = 0; n < ARRAY_SIZE(enables); n++) {
+            g_assert_cmpint(qdict_get_bool(space, enables[n].name), ==,
+                            n >= off);
+        }
+        g_assert_cmpint(number(state, "page-request-allocation"), ==,
+                        off < 2 ? 32 : 0);
+        text = g_string_free(qobject_to_json(qdict_get(state, "pasids")),
+                             false);
+        g_assert_cmpstr(text, ==, off < 3 ? "[5, 6]" : "[]");
+        g_free(text);
+        g_assert_cmphex(number(space, "correctable-errors"), ==,
+                        qtest_readl(c.qts, cfg(&c, 0x180 +
+                                               PCI_ERR_COR_STATUS)));
+        g_assert_cmphex(number(space, "correctable-errors"), !=, 0);
+        g_assert_cmphex(number(space, "uncorrectable-errors"), ==, 0);
+        qobject_unref(state);
+    }
+    stop(&c);
+}
+
 /* Traces: the life of one command, step by step. */
 static void test_trace(void)
 {
@@ -293,5 +432,8 @@ void ccad_add_qmp_tests(void)
     qtest_add_func("/ccad/qmp/errors", test_errors);
     qtest_add_func("/ccad/qmp/errors-without-port", test_errors_without_port);
     qtest_add_func("/ccad/qmp/hang", test_hang);
+    qtest_add_func("/ccad/qmp/to-come", test_to_come);
+    qtest_add_func("/ccad/qmp/until", test_until);
+    qtest_add_func("/ccad/qmp/config-space", test_config_space);
     qtest_add_func("/ccad/qmp/trace", test_trace);
 }

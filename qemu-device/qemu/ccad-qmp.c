@@ -8,6 +8,8 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-ccad.h"
+#include "hw/pci/pci.h"
+#include "hw/pci/pcie.h"
 #include "ccad.h"
 
 static CcadState *ccad_find(const char *path, Error **errp)
@@ -209,6 +211,11 @@ static CcadContext *ccad_context(CcadState *s, uint32_t n)
     context->state = status & CCAD_CTX_STATE_MASK;
     context->cause = (status & CCAD_CTX_CAUSE_MASK) >> CCAD_CTX_CAUSE_SHIFT;
     context->place = (CcadContextPlace)info.place;
+    context->has_delayed_until_ns = info.place == CCAD_PLACE_DELAYED;
+    context->delayed_until_ns = info.delayed_until_ns;
+    context->hang_armed = info.hang_armed;
+    context->room_granted = info.room_granted;
+    context->reply_untold = info.reply_untold;
     context->physical = ccad_reg32(s, block + CCAD_CTX_CTRL) &
                         CCAD_CTX_CTRL_PHYSICAL;
     context->pasid = ccad_reg32(s, block + CCAD_CTX_PASID);
@@ -223,6 +230,7 @@ static CcadContext *ccad_context(CcadState *s, uint32_t n)
     context->head = ccad_reg32(s, doorbell + CCAD_DB_HEAD);
     context->tail = ccad_reg32(s, doorbell + CCAD_DB_TAIL);
     context->clock_ns = ccad_reg64(s, doorbell + CCAD_DB_CLOCK);
+    context->position_ns = info.position_ns;
     context->statistics = ccad_statistics(s, doorbell + CCAD_DB_STATS);
     context->commands = ccad_commands(info.commands);
     return context;
@@ -402,11 +410,40 @@ static CcadConfig *ccad_config_info(CcadState *s)
     return info;
 }
 
+static CcadConfigSpace *ccad_config_space(CcadState *s)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+    const uint8_t *aer = pdev->config + CCAD_AER_OFFSET;
+    CcadConfigSpace *space = g_new0(CcadConfigSpace, 1);
+
+    space->bus_master = pdev->is_master;
+    space->ats = pcie_ats_enabled(pdev);
+    space->pasid = pcie_pasid_enabled(pdev);
+    space->pri = pcie_pri_enabled(pdev);
+    /* What waits for its bottom half will be there a turn of the loop later. */
+    space->uncorrectable_errors = pci_get_long(aer + PCI_ERR_UNCOR_STATUS);
+    space->correctable_errors = pci_get_long(aer + PCI_ERR_COR_STATUS);
+    return space;
+}
+
+static uint32List *ccad_pasids(CcadState *s)
+{
+    uint32List *list = NULL, **tail = &list;
+    uint32_t n;
+    g_autofree uint32_t *pasids = ccad_host_pasids(s, &n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        QAPI_LIST_APPEND(tail, pasids[i]);
+    }
+    return list;
+}
+
 CcadInfo *qmp_query_ccad(const char *path, bool has_translations,
                          bool translations, Error **errp)
 {
     CcadState *s = ccad_find(path, errp);
     uint64_t counts[CCAD_COMMAND_KINDS];
+    ccad_device_info device;
     CcadInfo *info;
 
     if (!s) {
@@ -415,6 +452,7 @@ CcadInfo *qmp_query_ccad(const char *path, bool has_translations,
     for (uint32_t i = 0; i < CCAD_COMMAND_KINDS; i++) {
         counts[i] = ccad_core_commands(s->core, i);
     }
+    ccad_core_device_info(s->core, &device);
     info = g_new0(CcadInfo, 1);
     info->paused = s->paused;
     info->enabled = s->paused ||
@@ -422,12 +460,19 @@ CcadInfo *qmp_query_ccad(const char *path, bool has_translations,
     info->event = ccad_reg32(s, CCAD_REG_EVENT);
     info->event_mask = ccad_reg32(s, CCAD_REG_EVENT_MASK);
     info->clock_ns = ccad_reg64(s, CCAD_REG_CLOCK);
+    info->has_local_busy_ns = s->config.ordered;
+    info->local_busy_ns = device.local_busy_ns;
+    info->has_system_busy_ns = s->config.ordered;
+    info->system_busy_ns = device.system_busy_ns;
     info->config = ccad_config_info(s);
+    info->config_space = ccad_config_space(s);
+    info->pasids = ccad_pasids(s);
     info->statistics = ccad_statistics(s, CCAD_REG_STATS);
     info->commands = ccad_commands(counts);
     info->contexts = ccad_contexts(s);
     info->engines = ccad_engines(s);
     info->atc = ccad_atc(s, has_translations && translations);
+    info->page_request_allocation = device.page_request_allocation;
     info->page_requests = ccad_page_requests(s);
     info->page_request_line = ccad_page_request_line(s);
     info->counters = ccad_counters(s);

@@ -46,9 +46,13 @@ static void test_query(void)
     g_assert_cmpint(number(state, "atc.entries"), >=, 2);
     g_assert_cmpuint(qlist_size(qdict_get_qlist(state, "engines")), ==, 2);
     g_assert_cmpuint(qlist_size(qdict_get_qlist(state, "contexts")), ==, 1);
+    g_assert_cmpint(number(state, "page-request-allocation"), ==, 32);
+    g_assert_false(qdict_haskey(state, "local-busy-ns"));
+    g_assert_false(qdict_haskey(state, "system-busy-ns"));
 
     context = element(state, "contexts", 0);
     g_assert_cmpint(number(context, "context"), ==, 0);
+    g_assert_false(qdict_haskey(context, "delayed-until-ns"));
     g_assert_cmpstr(qdict_get_str(context, "state"), ==, "enabled");
     g_assert_cmpstr(qdict_get_str(context, "cause"), ==, "none");
     g_assert_cmpstr(qdict_get_str(context, "place"), ==, "waiting");

@@ -167,6 +167,143 @@ TEST_F(Info, CommandInFlight)
     EXPECT_FALSE(context(3).bound);
 }
 
+/* A hang that is armed strikes once. */
+TEST_F(Info, HangArmed)
+{
+    Queue queue = device.queue(3);
+
+    EXPECT_FALSE(context(3).hang_armed);
+    ASSERT_TRUE(ccad_core_hang(device.core(), 3));
+    EXPECT_TRUE(context(3).hang_armed);
+    queue.submit(nop());
+    ASSERT_TRUE(
+        eventually([&] { return context(3).place == CCAD_PLACE_HUNG; }));
+    EXPECT_FALSE(context(3).hang_armed);
+}
+
+TEST_F(Info, Position)
+{
+    Queue first = device.queue(0);
+    Queue second = device.queue(1);
+
+    first.run(nop());
+    first.disable();
+    uint64_t before = device.read(CCAD_REG_CLOCK);
+    second.run(nop());
+    second.disable();
+    EXPECT_GT(before, 0);
+    EXPECT_EQ(context(0).position_ns, before);
+    EXPECT_EQ(context(1).position_ns,
+              before + device.read(CCAD_DOORBELL(1) + CCAD_DB_CLOCK));
+}
+
+/* What was given to contexts while no engine could take it. */
+TEST(InfoOfQuiet, RoomAndReply)
+{
+    ccad_config config = small_config();
+    config.page_requests = 1;
+    Device device(config);
+    FakeHost &host = device.host;
+    auto context = [&](uint32_t number) {
+        ccad_context_info info;
+        ccad_core_context_info(device.core(), number, &info);
+        return info;
+    };
+    auto allocation = [&] {
+        ccad_device_info info;
+        ccad_core_device_info(device.core(), &info);
+        return info.page_request_allocation;
+    };
+    device.enable();
+    Queue first = device.queue(0);
+    Queue second = device.queue(1);
+    host.add_region(pasid, {dst_va, 2 * page});
+    host.serving(FakeHost::Serving::never);
+    uint32_t index = first.submit(fill(dst_va, 64, 1));
+    ASSERT_TRUE(eventually([&] { return host.requests().size() == 1; }));
+    second.submit(fill(dst_va + page, 64, 1));
+    ASSERT_TRUE(
+        eventually([&] { return context(1).place == CCAD_PLACE_STALLED; }));
+    EXPECT_FALSE(context(0).reply_untold);
+    EXPECT_FALSE(context(1).room_granted);
+
+    device.quiesce();
+    auto request = host.requests()[0];
+    host.respond(request, host.serve(request));
+    for (bool moved : {false, true}) {
+        if (moved) {
+            device.migrate();
+        }
+        EXPECT_TRUE(context(0).reply_untold);
+        EXPECT_FALSE(context(0).room_granted);
+        EXPECT_FALSE(context(1).reply_untold);
+        EXPECT_TRUE(context(1).room_granted);
+        EXPECT_EQ(allocation(), 1);
+    }
+    device.enable();
+    EXPECT_EQ(first.wait(index).status, CCAD_COMP_SUCCESS);
+    ASSERT_TRUE(
+        eventually([&] { return context(1).place == CCAD_PLACE_WAITING; }));
+    EXPECT_FALSE(context(0).reply_untold);
+    EXPECT_FALSE(context(1).room_granted);
+    ccad_core_page_request_allocation(device.core(), 0);
+    EXPECT_EQ(allocation(), 0);
+}
+
+TEST(InfoOfDelay, UntilWhen)
+{
+    ccad_config config = small_config();
+    config.injection.delay_command = 1'000'000;
+    config.injection.delay_us = 1000;
+    Device device(config);
+    device.enable();
+    Queue queue = device.queue(1);
+    auto context = [&] {
+        ccad_context_info info;
+        ccad_core_context_info(device.core(), 1, &info);
+        return info;
+    };
+
+    EXPECT_EQ(context().delayed_until_ns, 0);
+    queue.submit(nop());
+    ASSERT_TRUE(
+        eventually([&] { return context().place == CCAD_PLACE_DELAYED; }));
+    EXPECT_EQ(context().delayed_until_ns, device.host.timer_ns());
+    device.host.advance_time(std::chrono::milliseconds(1));
+    queue.wait(0);
+    EXPECT_EQ(context().delayed_until_ns, 0);
+}
+
+/* Until when transfers keep memories busy, where they share a time line. */
+TEST(InfoOfTimeline, Busy)
+{
+    for (bool ordered : {false, true}) {
+        ccad_config config = small_config();
+        config.ordered = ordered;
+        Device device(config);
+        device.enable();
+        Queue queue = device.queue(0);
+        auto info = [&] {
+            ccad_device_info now;
+            ccad_core_device_info(device.core(), &now);
+            return now;
+        };
+        device.host.populate(pasid, dst_va, page, true);
+        queue.run(fill(dst_va, page, 1));
+        queue.disable();
+        EXPECT_EQ(info().local_busy_ns != 0, ordered);
+        EXPECT_EQ(info().system_busy_ns != 0, ordered);
+        if (ordered) {
+            /* The record is the last thing that it writes. */
+            EXPECT_LT(info().local_busy_ns, info().system_busy_ns);
+            EXPECT_LE(info().system_busy_ns, device.read(CCAD_REG_CLOCK));
+        }
+        device.reset();
+        EXPECT_EQ(info().local_busy_ns, 0);
+        EXPECT_EQ(info().system_busy_ns, 0);
+    }
+}
+
 TEST_F(Info, EngineAtWork)
 {
     Queue queue = device.queue(1);
