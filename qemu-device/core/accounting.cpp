@@ -36,6 +36,13 @@ void Run::charge(Operand operand)
     clock_.store(clock() + waited + ns, std::memory_order_relaxed);
 }
 
+void Run::start_no_earlier(uint64_t position)
+{
+    if (this->position() < position) {
+        origin_.store(position - clock(), std::memory_order_relaxed);
+    }
+}
+
 /* It has ended: the meters begin anew for the next one. */
 void Run::count_command()
 {

@@ -85,6 +85,8 @@ bool Core::next(Work &work)
     work.disabled = context.disabled;
     work.resets = resets_;
     work.reply = std::exchange(context.reply, std::nullopt);
+    host_.trace(CCAD_STEP_TAKE, context.number, context.run.head(),
+                context.run.tail());
     return true;
 }
 
@@ -160,6 +162,8 @@ void Core::delay(const Work &work, uint64_t ns)
 
     if (give_back(work)) {
         context.delayed_until = host_.now_ns() + ns;
+        host_.trace(CCAD_STEP_DELAY, context.number, ns,
+                    context.delayed_until);
         scheduler_.move(context, Place::delayed);
         set_alarm(context.delayed_until);
     }
@@ -192,6 +196,8 @@ void Core::ask(const Work &work, const Miss &miss, const Group &group)
         scheduler_.move(context, granted ? Place::waiting : Place::stalled);
         kick(); /* this engine will be with the host */
         if (!granted) {
+            host_.trace(CCAD_STEP_STALL, context.number, miss.va, miss.write,
+                        group.size);
             return;
         }
         request = *granted;

@@ -49,6 +49,17 @@ public:
             ops_.interrupt(opaque_, vector);
         }
     }
+    /* The same, as a step of a command of context. */
+    void interrupt(uint32_t context, uint32_t vector) const
+    {
+        bool lost = injection_.strikes(Failure::lose_interrupt);
+
+        trace(lost ? CCAD_STEP_LOSE_INTERRUPT : CCAD_STEP_INTERRUPT, context,
+              vector);
+        if (!lost) {
+            ops_.interrupt(opaque_, vector);
+        }
+    }
     void error(ccad_error kind, uint64_t address) const
     {
         ops_.error(opaque_, kind, address);

@@ -56,8 +56,7 @@ void Core::interrupt(const Work &work, uint32_t vector)
             disabled = context.disabled;
         }
         if (disabled == work.disabled) {
-            host_.trace(CCAD_STEP_INTERRUPT, context.number, vector);
-            host_.interrupt(vector);
+            host_.interrupt(context.number, vector);
         }
     });
 }

@@ -157,6 +157,7 @@ Next Run::fetch()
     if (hang_.load(std::memory_order_relaxed) &&
         hang_.exchange(false, std::memory_order_relaxed)) {
         hung_ = true;
+        env_.host.trace(CCAD_STEP_HANG, number_, command_.desc.tag);
     }
     uint8_t status = check_descriptor(command_.desc, config_.physical);
     if (status == CCAD_COMP_NONE &&
@@ -243,6 +244,8 @@ bool Run::write_record(Window &window)
 
     /* Who sees the record sees it counted. */
     if (env_.injection.strikes(Failure::lose_completion)) {
+        env_.host.trace(CCAD_STEP_LOSE_RECORD, number_, command_.desc.tag,
+                        command_.status);
         count_command();
         return true;
     }
@@ -544,13 +547,6 @@ void Run::expire(uint64_t now)
     timed_out_ = true;
     deadline_.store(UINT64_MAX, std::memory_order_relaxed);
     end_command(CCAD_COMP_TIMEOUT);
-}
-
-void Run::start_no_earlier(uint64_t position)
-{
-    if (this->position() < position) {
-        origin_.store(position - clock(), std::memory_order_relaxed);
-    }
 }
 
 void Run::abort(bool record)

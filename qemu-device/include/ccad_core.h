@@ -46,12 +46,18 @@ typedef struct ccad_translation {
 
 /* A step in the life of a command: what the arguments of trace are. */
 typedef enum ccad_step {
+    CCAD_STEP_TAKE,         /* by an engine: head, tail */
     CCAD_STEP_FETCH,        /* index in the stream of commands, opcode, tag */
+    CCAD_STEP_HANG,         /* on purpose: tag */
+    CCAD_STEP_DELAY,        /* nanoseconds and until when, as now_ns() */
     CCAD_STEP_TRANSLATE,    /* address, write, granted */
+    CCAD_STEP_STALL,        /* for room to ask: address, write, pages */
     CCAD_STEP_ASK,          /* address, write, group */
     CCAD_STEP_ANSWER,       /* address, write, good */
+    CCAD_STEP_LOSE_RECORD,  /* on purpose: tag, status */
     CCAD_STEP_COMPLETE,     /* tag, status, device time of its operands */
     CCAD_STEP_INTERRUPT,    /* vector */
+    CCAD_STEP_LOSE_INTERRUPT, /* on purpose: vector */
     CCAD_STEP_SLICE_END,    /* more to do, head, tail */
     CCAD_STEP_ERROR,        /* cause, head, tail */
 } ccad_step;

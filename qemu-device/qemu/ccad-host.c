@@ -420,11 +420,23 @@ static void ccad_host_trace(void *opaque, ccad_step step, uint32_t context,
                             uint64_t a, uint64_t b, uint64_t c)
 {
     switch (step) {
+    case CCAD_STEP_TAKE:
+        trace_ccad_step_take(context, a, b);
+        break;
     case CCAD_STEP_FETCH:
         trace_ccad_step_fetch(context, a, b, c);
         break;
+    case CCAD_STEP_HANG:
+        trace_ccad_step_hang(context, a);
+        break;
+    case CCAD_STEP_DELAY:
+        trace_ccad_step_delay(context, a, b);
+        break;
     case CCAD_STEP_TRANSLATE:
         trace_ccad_step_translate(context, a, b, c);
+        break;
+    case CCAD_STEP_STALL:
+        trace_ccad_step_stall(context, a, b, c);
         break;
     case CCAD_STEP_ASK:
         trace_ccad_step_ask(context, a, b, c);
@@ -432,11 +444,17 @@ static void ccad_host_trace(void *opaque, ccad_step step, uint32_t context,
     case CCAD_STEP_ANSWER:
         trace_ccad_step_answer(context, a, b, c);
         break;
+    case CCAD_STEP_LOSE_RECORD:
+        trace_ccad_step_lose_record(context, a, b);
+        break;
     case CCAD_STEP_COMPLETE:
         trace_ccad_step_complete(context, a, b, c);
         break;
     case CCAD_STEP_INTERRUPT:
         trace_ccad_step_interrupt(context, a);
+        break;
+    case CCAD_STEP_LOSE_INTERRUPT:
+        trace_ccad_step_lose_interrupt(context, a);
         break;
     case CCAD_STEP_SLICE_END:
         trace_ccad_step_slice_end(context, a, b, c);

@@ -382,8 +382,9 @@ static void test_config_space(void)
 static void test_trace(void)
 {
     static const char *const steps[] = {
-        "ccad_step_fetch ", "ccad_step_translate ", "ccad_step_ask ",
-        "ccad_step_answer ", "ccad_step_complete ", "ccad_step_interrupt ",
+        "ccad_step_take ", "ccad_step_fetch ", "ccad_step_translate ",
+        "ccad_step_ask ", "ccad_step_answer ", "ccad_step_complete ",
+        "ccad_step_interrupt ",
     };
     g_autofree char *file = g_strdup_printf("%s/ccad-trace-%d", g_get_tmp_dir(),
                                             getpid());
@@ -425,6 +426,69 @@ static void test_trace(void)
     unlink(file);
 }
 
+/* What goes wrong on purpose is traced, each with what it is about. */
+static void test_trace_injected(void)
+{
+    static const char *const steps[] = {
+        "ccad_step_delay context 0 ", "ccad_step_lose_record context 0 tag ",
+        "ccad_step_complete context 0 tag ",
+        "ccad_step_lose_interrupt context 0 vector 1",
+        "ccad_step_hang context 0 tag ", "ccad_step_stall context 1 va ",
+    };
+    struct ccad_desc fill = {
+        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8 };
+    g_autofree char *file = g_strdup_printf("%s/ccad-trace-%d", g_get_tmp_dir(),
+                                            getpid());
+    g_autofree char *text = NULL;
+    const char *at;
+    Ccad c = { .sid = QPCI_DEVFN(4, 0) };
+
+    c.qts = ccad_qtest_start(CCAD_PROCESS ",page-requests=1,x-delay-us=100,"
+                             "x-delay-command=1000000,"
+                             "x-lose-completion=1000000,"
+                             "x-lose-interrupt=1000000 "
+                             "-trace ccad_step_* -D %s", file);
+    find(&c);
+    set_up(&c);
+    submit(&c, (struct ccad_desc) {
+        .opcode = CCAD_OP_NOP, .flags = CCAD_DESC_INTERRUPT });
+    wait_for_place(&c, "delayed");
+    qtest_clock_step(c.qts, 100 * 1000);
+    wait_for_place(&c, "idle");
+    qtest_qmp_assert_success(c.qts, "{'execute':'ccad-inject-hang',"
+                             "'arguments':{'path':'ccad0','context':0}}");
+    submit(&c, (struct ccad_desc) { .opcode = CCAD_OP_NOP });
+    wait_for_place(&c, "hung");
+    disable_context(&c, 0);
+
+    /* One has the only page request, the other has no room. */
+    qtest_memwrite(c.qts, PAGES + PAGE(13), &fill, sizeof(fill));
+    for (unsigned n = 2; n >= 1; n--) {
+        enable_context(&c, n, VA + PAGE(13));
+        qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(n) + CCAD_DB_TAIL, 1);
+        for (int tries = 0; ; tries++) {
+            /* It may take several steps, each with a delay of its own. */
+            qtest_clock_step(c.qts, 100 * 1000);
+            g_clear_pointer(&text, g_free);
+            g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
+            if (strstr(text, n == 2 ? "ccad_step_ask context 2 "
+                                    : "ccad_step_stall context 1 ")) {
+                break;
+            }
+            g_assert_cmpint(tries, <, 10000);
+            g_usleep(1000);
+        }
+    }
+    at = text;
+    for (size_t n = 0; n < ARRAY_SIZE(steps); n++) {
+        at = strstr(at, steps[n]);
+        g_assert_nonnull(at);
+    }
+    g_assert_null(strstr(text, "ccad_step_interrupt "));
+    stop(&c);
+    unlink(file);
+}
+
 void ccad_add_qmp_tests(void)
 {
     qtest_add_func("/ccad/qmp/poison", test_poison);
@@ -436,4 +500,5 @@ void ccad_add_qmp_tests(void)
     qtest_add_func("/ccad/qmp/until", test_until);
     qtest_add_func("/ccad/qmp/config-space", test_config_space);
     qtest_add_func("/ccad/qmp/trace", test_trace);
+    qtest_add_func("/ccad/qmp/trace-injected", test_trace_injected);
 }

@@ -31,39 +31,59 @@ protected:
 
 using Step = std::tuple<ccad_step, uint64_t, uint64_t, uint64_t>;
 
-class Trace : public DeviceTest {
-protected:
-    Trace()
+/* The steps of context 2; in others nothing happens if it is alone. */
+class Recorder {
+public:
+    explicit Recorder(FakeHost &host, bool alone = true)
     {
-        host.on_trace = [this](ccad_step step, uint32_t context, uint64_t a,
-                               uint64_t b, uint64_t c) {
-            std::lock_guard lock(mutex_);
-            EXPECT_EQ(context, 2);
-            steps_.emplace_back(step, a, b, c);
+        host.on_trace = [alone, seen = seen_](ccad_step step, uint32_t context,
+                                              uint64_t a, uint64_t b,
+                                              uint64_t c) {
+            std::lock_guard lock(seen->mutex);
+            if (context == 2) {
+                seen->steps.emplace_back(step, a, b, c);
+            } else {
+                EXPECT_FALSE(alone) << context;
+            }
         };
     }
-    /* Those seen so far, but for the ends of slices. */
+    /* Those seen so far, but for the beginnings and the ends of slices. */
     std::vector<Step> steps()
     {
-        std::lock_guard lock(mutex_);
-        auto steps = steps_;
+        auto steps = all();
 
         std::erase_if(steps, [](const Step &step) {
-            return std::get<0>(step) == CCAD_STEP_SLICE_END;
+            return std::get<0>(step) == CCAD_STEP_TAKE ||
+                   std::get<0>(step) == CCAD_STEP_SLICE_END;
         });
         return steps;
     }
-    bool sliced()
+    std::vector<Step> all()
     {
-        std::lock_guard lock(mutex_);
-        return std::ranges::any_of(steps_, [](const Step &step) {
-            return std::get<0>(step) == CCAD_STEP_SLICE_END;
+        std::lock_guard lock(seen_->mutex);
+        return seen_->steps;
+    }
+    bool saw(ccad_step wanted)
+    {
+        return std::ranges::any_of(all(), [wanted](const Step &step) {
+            return std::get<0>(step) == wanted;
         });
     }
 
 private:
-    std::mutex mutex_;
-    std::vector<Step> steps_;
+    /* Engines are still at work when a test has ended. */
+    struct Seen {
+        std::mutex mutex;
+        std::vector<Step> steps;
+    };
+    std::shared_ptr<Seen> seen_ = std::make_shared<Seen>();
+};
+
+class Trace : public DeviceTest {
+protected:
+    std::vector<Step> steps() { return recorder.steps(); }
+
+    Recorder recorder{host};
 };
 
 TEST_F(Info, CommandsByKind)
@@ -384,7 +404,121 @@ TEST_F(Trace, LifeOfACommand)
                     Step{CCAD_STEP_COMPLETE, 99, CCAD_COMP_SUCCESS,
                          record.device_ns},
                     Step{CCAD_STEP_INTERRUPT, 3, 0, 0}));
-    EXPECT_TRUE(eventually([&] { return sliced(); }));
+}
+
+/* An engine takes the context, and lets go of it. */
+TEST_F(Trace, Slice)
+{
+    Queue queue = device.queue(2);
+
+    queue.run(nop());
+    ASSERT_TRUE(eventually([&] { return recorder.saw(CCAD_STEP_SLICE_END); }));
+    EXPECT_EQ(recorder.all().front(), (Step{CCAD_STEP_TAKE, 0, 1, 0}));
+    EXPECT_EQ(recorder.all().back(), (Step{CCAD_STEP_SLICE_END, 0, 1, 1}));
+}
+
+TEST_F(Trace, Hang)
+{
+    Queue queue = device.queue(2);
+
+    queue.run(nop()); /* the ATC has what it takes */
+    size_t before = steps().size();
+    ASSERT_TRUE(ccad_core_hang(device.core(), 2));
+    queue.submit(nop(7));
+    ASSERT_TRUE(eventually([&] { return recorder.saw(CCAD_STEP_HANG); }));
+    auto got = steps();
+    got.erase(got.begin(), got.begin() + static_cast<ptrdiff_t>(before));
+    EXPECT_THAT(got, ElementsAre(Step{CCAD_STEP_FETCH, 1, CCAD_OP_NOP, 7},
+                                 Step{CCAD_STEP_HANG, 7, 0, 0}));
+}
+
+/* What is lost is traced as lost, and not as if it were there. */
+TEST(TraceOfInjection, LostOnPurpose)
+{
+    ccad_config config = small_config();
+    config.injection.lose_completion = 1'000'000;
+    config.injection.lose_interrupt = 1'000'000;
+    Device device(config);
+    Recorder recorder(device.host);
+    device.enable();
+    Queue queue = device.queue(2);
+    ccad_desc desc = nop(7);
+    desc.flags = CCAD_DESC_INTERRUPT;
+
+    queue.submit(desc);
+    ASSERT_TRUE(eventually([&] { return recorder.saw(CCAD_STEP_SLICE_END); }));
+    auto got = recorder.steps();
+    std::erase_if(got, [](const Step &step) {
+        return std::get<0>(step) == CCAD_STEP_TRANSLATE;
+    });
+    EXPECT_THAT(got,
+                ElementsAre(Step{CCAD_STEP_FETCH, 0, CCAD_OP_NOP, 7},
+                            Step{CCAD_STEP_LOSE_RECORD, 7, CCAD_COMP_SUCCESS,
+                                 0},
+                            Step{CCAD_STEP_COMPLETE, 7, CCAD_COMP_SUCCESS, 0},
+                            Step{CCAD_STEP_LOSE_INTERRUPT, 3, 0, 0}));
+}
+
+TEST(TraceOfInjection, Delay)
+{
+    ccad_config config = small_config();
+    config.injection.delay_command = 1'000'000;
+    config.injection.delay_us = 1000;
+    Device device(config);
+    Recorder recorder(device.host);
+    device.enable();
+    Queue queue = device.queue(2);
+
+    queue.submit(nop(7));
+    ASSERT_TRUE(eventually(
+        [&] { return device.host.timer_ns() != UINT64_MAX; }));
+    const uint64_t now = 1'000'000'000; /* it stands still */
+    const uint64_t until = device.host.timer_ns();
+    device.host.advance_time(std::chrono::milliseconds(1));
+    queue.wait(0);
+    auto got = recorder.steps();
+    std::erase_if(got, [](const Step &step) {
+        return std::get<0>(step) == CCAD_STEP_TRANSLATE;
+    });
+    EXPECT_THAT(got,
+                ElementsAre(Step{CCAD_STEP_FETCH, 0, CCAD_OP_NOP, 7},
+                            Step{CCAD_STEP_DELAY, until - now, until, 0},
+                            Step{CCAD_STEP_COMPLETE, 7, CCAD_COMP_SUCCESS,
+                                 0}));
+}
+
+/* It stands in line, asks when there is room, and asks once. */
+TEST(TraceOfLine, Stall)
+{
+    ccad_config config = small_config();
+    config.page_requests = 1;
+    Device device(config);
+    FakeHost &host = device.host;
+    Recorder recorder(host, false);
+    device.enable();
+    Queue first = device.queue(0);
+    Queue queue = device.queue(2);
+    host.add_region(pasid, {dst_va, 3 * page});
+    queue.run(nop());
+    size_t before = recorder.steps().size();
+    host.serving(FakeHost::Serving::never);
+    first.submit(fill(dst_va, 64, 1));
+    ASSERT_TRUE(eventually([&] { return host.requests().size() == 1; }));
+
+    queue.submit(fill(dst_va + page, 2 * page, 1));
+    ASSERT_TRUE(eventually([&] { return recorder.saw(CCAD_STEP_STALL); }));
+    EXPECT_FALSE(recorder.saw(CCAD_STEP_ASK));
+    auto request = host.requests()[0];
+    host.respond(request, host.serve(request));
+    ASSERT_TRUE(eventually([&] { return recorder.saw(CCAD_STEP_ASK); }));
+    auto got = recorder.steps();
+    got.erase(got.begin(), got.begin() + static_cast<ptrdiff_t>(before));
+    uint64_t prgi = std::get<3>(got.back());
+    EXPECT_THAT(got,
+                ElementsAre(Step{CCAD_STEP_FETCH, 1, CCAD_OP_FILL, 0},
+                            Step{CCAD_STEP_TRANSLATE, dst_va + page, 1, 0},
+                            Step{CCAD_STEP_STALL, dst_va + page, 1, 2},
+                            Step{CCAD_STEP_ASK, dst_va + page, 1, prgi}));
 }
 
 TEST_F(Trace, Error)
