@@ -385,7 +385,7 @@ TEST(LongSlice, KeepsNoInvalidation)
     queue.run(crc(src_va, 8)); /* from now on the ATC knows it */
 
     std::atomic<unsigned> steps{0};
-    unsigned after = 0;
+    std::atomic<unsigned> after{0};
     std::thread other;
     host.map_limit = page; /* for each step a mapping of its own */
     host.on_map = [&](uint64_t, bool) {
@@ -393,9 +393,12 @@ TEST(LongSlice, KeepsNoInvalidation)
             other = std::thread([&] {
                 std::lock_guard lock(host.big_lock());
                 ccad_core_invalidate(device.core(), pasid + 1, false, 0, page);
-                after = steps;
+                after = steps.load();
             });
             std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        } else if (steps > begun && !after) {
+            /* Time for the other one to say so, on a busy host. */
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
     };
     EXPECT_EQ(queue.run(crc(src_va, huge)).status, CCAD_COMP_SUCCESS);
