@@ -77,7 +77,7 @@ const Turn *Scheduler::next() const
         return &first;
     }
     auto exempt = std::ranges::find_if(ready_, [](const Turn &turn) {
-        return turn.context->run.config().physical;
+        return turn.context->run.config().physical || turn.context->granted;
     });
     return exempt == ready_.end() ? nullptr : &*exempt;
 }

@@ -11,7 +11,9 @@
  * on the device's time line, whatever its priority, the lower number first,
  * and nobody else meanwhile.  One that waits for a page keeps those ahead of it
  * back, since it will act at an earlier time than they; but not those with
- * physical addresses, since the kernel may need them to bring the page.
+ * physical addresses, since the kernel may need them to bring the page, nor who
+ * has got room for a page request and will do no more than send it: the others
+ * may stand in line for that room.
  *
  * Each context has a place on the time line: its clock, which counts what its
  * commands took, and an origin, which moves on while it is idle.  The device's

@@ -78,6 +78,53 @@ TEST_F(HostDriven, DisableFromAHostOperation)
     EXPECT_EQ(queue.record(index).status, CCAD_COMP_ABORTED);
 }
 
+/*
+ * Room for a page request that was given, and taken away, and then given to
+ * another one, who is later on the line of time: who stands in line for it now
+ * does not keep that one back.
+ */
+TEST(HostDrivenInOrder, RoomGoesOn)
+{
+    ccad_config config = host_driven();
+    config.ordered = true;
+    Device device(config);
+    FakeHost &host = device.host;
+    auto allocate = [&](uint32_t requests) {
+        std::lock_guard lock(host.big_lock());
+        ccad_core_page_request_allocation(device.core(), requests);
+    };
+    auto place = [&](uint32_t context) {
+        ccad_context_info info;
+        ccad_core_context_info(device.core(), context, &info);
+        return info.place;
+    };
+    std::vector<Queue> queues;
+    std::vector<uint32_t> last;
+
+    host.serving(FakeHost::Serving::never);
+    allocate(1);
+    device.enable();
+    for (uint32_t i = 0; i < 3; i++) {
+        queues.push_back(device.queue(i));
+        last.push_back(queues[i].submit(crc(src_va + i * page, 8)));
+    }
+    ccad_core_run(device.core());
+    ASSERT_EQ(host.requests().size(), 1u);
+    ASSERT_EQ(place(1), CCAD_PLACE_STALLED);
+    ASSERT_EQ(place(2), CCAD_PLACE_STALLED);
+    allocate(2);
+    allocate(1);
+    for (int i = 0; i < 3; i++) {
+        ASSERT_EQ(host.requests().size(), 1u);
+        host.respond(host.requests()[0], CCAD_RESPONSE_FAILURE);
+        ccad_core_run(device.core());
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        EXPECT_EQ(queues[i].record(last[i]).status, CCAD_COMP_PAGE_FAULT);
+    }
+    EXPECT_THAT(host.violations(), testing::IsEmpty());
+}
+
 TEST_F(HostDriven, OtherCoresDoNotRunByHand)
 {
     Device threaded;
