@@ -77,6 +77,7 @@ Device::Device(const ccad_config &config) : config_(config)
 
 Device::~Device()
 {
+    host.stop_serving();
     ccad_core_delete(core_);
 }
 

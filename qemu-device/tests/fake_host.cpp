@@ -47,13 +47,20 @@ FakeHost::FakeHost()
 
 FakeHost::~FakeHost()
 {
+    stop_serving();
+    munmap(memory_, ram_size + local_size);
+}
+
+void FakeHost::stop_serving()
+{
     {
         std::lock_guard lock(mutex_);
         quit_ = true;
     }
     changed_.notify_all();
-    server_.join();
-    munmap(memory_, ram_size + local_size);
+    if (server_.joinable()) {
+        server_.join();
+    }
 }
 
 ccad_host_ops FakeHost::ops() const

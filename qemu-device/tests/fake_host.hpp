@@ -58,6 +58,8 @@ public:
     ccad_host_ops ops() const;
     /* Until then there is nobody to invalidate. */
     void attach(ccad_core *core) { core_ = core; }
+    /* Before the core goes: no thread of the host's answers it any more. */
+    void stop_serving();
 
     /* Physical memory, in naturally aligned blocks of a power of two. */
     uint64_t alloc(uint64_t size, bool local = false);
