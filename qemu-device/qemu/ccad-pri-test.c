@@ -97,22 +97,32 @@ static void test_group(void)
 static void test_failure(void)
 {
     Ccad c;
-    PageRequest request;
-    struct ccad_completion r;
-    uint32_t i;
 
     start(&c);
-    i = submit(&c, (struct ccad_desc) {
-        .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8 });
-    request = next_page_request(&c);
-    g_assert_cmphex(pri_status(&c) & PCI_PRI_STATUS_RF, ==, 0);
-    respond(&c, &request, 0xf);
-    r = wait_for(&c, i);
-    g_assert_cmpuint(r.status, ==, CCAD_COMP_PAGE_FAULT);
-    g_assert_cmpuint(r.access, ==, CCAD_ACCESS_WRITE);
-    g_assert_cmphex(pri_status(&c) & PCI_PRI_STATUS_RF, !=, 0);
-    qtest_writew(c.qts, cfg(&c, 0x120 + PCI_PRI_STATUS), PCI_PRI_STATUS_RF);
-    g_assert_cmphex(pri_status(&c) & PCI_PRI_STATUS_RF, ==, 0);
+    for (int by_enabling = 0; by_enabling < 2; by_enabling++) {
+        uint64_t ctrl = cfg(&c, 0x120 + PCI_PRI_CTRL);
+        PageRequest request;
+        struct ccad_completion r;
+        uint32_t i = submit(&c, (struct ccad_desc) {
+            .opcode = CCAD_OP_FILL, .dst = VA + PAGE(30), .len = 8 });
+
+        request = next_page_request(&c);
+        g_assert_cmphex(pri_status(&c) & PCI_PRI_STATUS_RF, ==, 0);
+        respond(&c, &request, 0xf);
+        r = wait_for(&c, i);
+        g_assert_cmpuint(r.status, ==, CCAD_COMP_PAGE_FAULT);
+        g_assert_cmpuint(r.access, ==, CCAD_ACCESS_WRITE);
+        g_assert_cmphex(pri_status(&c) & PCI_PRI_STATUS_RF, !=, 0);
+        if (by_enabling) {
+            qtest_writew(c.qts, ctrl, 0);
+            g_assert_cmphex(pri_status(&c) & PCI_PRI_STATUS_RF, !=, 0);
+            qtest_writew(c.qts, ctrl, PCI_PRI_CTRL_ENABLE);
+        } else {
+            qtest_writew(c.qts, cfg(&c, 0x120 + PCI_PRI_STATUS),
+                         PCI_PRI_STATUS_RF);
+        }
+        g_assert_cmphex(pri_status(&c) & PCI_PRI_STATUS_RF, ==, 0);
+    }
     stop(&c);
 }
 
