@@ -129,6 +129,14 @@ void Device::migrate()
     }
 }
 
+ccad_context_info Device::info(uint32_t context)
+{
+    ccad_context_info info;
+
+    ccad_core_context_info(core_, context, &info);
+    return info;
+}
+
 void Device::reset()
 {
     std::lock_guard lock(host.big_lock());

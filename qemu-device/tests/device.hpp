@@ -139,6 +139,7 @@ public:
     void migrate();
     void reset();
     uint64_t stat(uint32_t stat) { return ccad_core_stat(core_, stat); }
+    ccad_context_info info(uint32_t context);
 
     /* A context, ring and records populated, enabled. */
     Queue queue(uint32_t number = 0, uint32_t of_pasid = pasid,

@@ -75,9 +75,7 @@ TEST_F(Clocks, OfTheDeviceCountContextsThatTakeTurns)
     auto run = [&](Queue &queue, uint32_t number) {
         queue.run(nop());
         EXPECT_TRUE(eventually([&] {
-            ccad_context_info info;
-            ccad_core_context_info(device.core(), number, &info);
-            return info.place == CCAD_PLACE_IDLE;
+            return device.info(number).place == CCAD_PLACE_IDLE;
         }));
     };
     run(a, 0);

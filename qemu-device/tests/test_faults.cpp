@@ -176,9 +176,7 @@ class InjectedDelay
 protected:
     static bool delayed(Injected &with, uint32_t context)
     {
-        ccad_context_info info;
-        ccad_core_context_info(with.device.core(), context, &info);
-        return info.place == CCAD_PLACE_DELAYED;
+        return with.device.info(context).place == CCAD_PLACE_DELAYED;
     }
     /* Some time after the other: several delays for one command. */
     static void pass(Injected &with, const std::function<bool()> &until)

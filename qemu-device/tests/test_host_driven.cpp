@@ -93,11 +93,6 @@ TEST(HostDrivenInOrder, RoomGoesOn)
         std::lock_guard lock(host.big_lock());
         ccad_core_page_request_allocation(device.core(), requests);
     };
-    auto place = [&](uint32_t context) {
-        ccad_context_info info;
-        ccad_core_context_info(device.core(), context, &info);
-        return info.place;
-    };
     std::vector<Queue> queues;
     std::vector<uint32_t> last;
 
@@ -110,8 +105,8 @@ TEST(HostDrivenInOrder, RoomGoesOn)
     }
     ccad_core_run(device.core());
     ASSERT_EQ(host.requests().size(), 1u);
-    ASSERT_EQ(place(1), CCAD_PLACE_STALLED);
-    ASSERT_EQ(place(2), CCAD_PLACE_STALLED);
+    ASSERT_EQ(device.info(1).place, CCAD_PLACE_STALLED);
+    ASSERT_EQ(device.info(2).place, CCAD_PLACE_STALLED);
     allocate(2);
     allocate(1);
     for (int i = 0; i < 3; i++) {

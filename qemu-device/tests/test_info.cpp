@@ -15,10 +15,7 @@ class Info : public DeviceTest {
 protected:
     ccad_context_info context(uint32_t number)
     {
-        ccad_context_info info;
-
-        ccad_core_context_info(device.core(), number, &info);
-        return info;
+        return device.info(number);
     }
     std::vector<ccad_page_request_info> page_requests(size_t max = 512)
     {
@@ -224,11 +221,7 @@ TEST(InfoOfQuiet, RoomAndReply)
     config.page_requests = 1;
     Device device(config);
     FakeHost &host = device.host;
-    auto context = [&](uint32_t number) {
-        ccad_context_info info;
-        ccad_core_context_info(device.core(), number, &info);
-        return info;
-    };
+    auto context = [&](uint32_t number) { return device.info(number); };
     auto allocation = [&] {
         ccad_device_info info;
         ccad_core_device_info(device.core(), &info);
@@ -278,11 +271,7 @@ TEST(InfoOfDelay, UntilWhen)
     Device device(config);
     device.enable();
     Queue queue = device.queue(1);
-    auto context = [&] {
-        ccad_context_info info;
-        ccad_core_context_info(device.core(), 1, &info);
-        return info;
-    };
+    auto context = [&] { return device.info(1); };
 
     EXPECT_EQ(context().delayed_until_ns, 0);
     queue.submit(nop());

@@ -101,9 +101,7 @@ TEST_F(State, PageRequests)
     ASSERT_TRUE(eventually([&] { return small.host.requests().size() == 1; }));
     uint32_t b = second.submit(fill(dst_va + page, 8, 2));
     auto place = [&](uint32_t number) {
-        ccad_context_info info;
-        ccad_core_context_info(small.core(), number, &info);
-        return info.place;
+        return small.info(number).place;
     };
     ASSERT_TRUE(eventually([&] { return place(1) == CCAD_PLACE_STALLED; }));
 
@@ -195,11 +193,8 @@ TEST_F(State, HangAndTimeOut)
     ASSERT_TRUE(ccad_core_hang(device.core(), 0));
     device.migrate();
     uint32_t i = queue.submit(nop());
-    ccad_context_info info;
-    ASSERT_TRUE(eventually([&] {
-        ccad_core_context_info(device.core(), 0, &info);
-        return info.place == CCAD_PLACE_HUNG;
-    }));
+    ASSERT_TRUE(eventually(
+        [&] { return device.info(0).place == CCAD_PLACE_HUNG; }));
     host.advance_time(std::chrono::milliseconds(4));
     device.migrate();
     host.advance_time(std::chrono::milliseconds(4));
@@ -219,15 +214,11 @@ TEST_F(State, TimeOutOfAContextThatIsReady)
     ASSERT_TRUE(ccad_core_hang(device.core(), 0));
     device.quiesce();
     uint32_t i = queue.submit(nop());
-    ccad_context_info info;
-    ccad_core_context_info(device.core(), 0, &info);
-    ASSERT_EQ(info.place, CCAD_PLACE_READY);
+    ASSERT_EQ(device.info(0).place, CCAD_PLACE_READY);
     device.migrate();
     device.enable();
-    ASSERT_TRUE(eventually([&] {
-        ccad_core_context_info(device.core(), 0, &info);
-        return info.place == CCAD_PLACE_HUNG;
-    }));
+    ASSERT_TRUE(eventually(
+        [&] { return device.info(0).place == CCAD_PLACE_HUNG; }));
     host.advance_time(std::chrono::milliseconds(10));
     EXPECT_EQ(queue.wait(i).status, CCAD_COMP_TIMEOUT);
     EXPECT_TRUE(eventually([&] { return queue.state() == CCAD_CTX_ERROR; }));
@@ -312,10 +303,9 @@ TEST_P(AnyState, Damaged)
     ASSERT_TRUE(eventually([&] {
         unsigned asking = 0;
         for (uint32_t n = 0; n < 4; n++) {
-            ccad_context_info info;
-            ccad_core_context_info(device.core(), n, &info);
-            asking += info.place == CCAD_PLACE_WAITING ||
-                      info.place == CCAD_PLACE_STALLED;
+            ccad_place place = device.info(n).place;
+            asking += place == CCAD_PLACE_WAITING ||
+                      place == CCAD_PLACE_STALLED;
         }
         return asking == 4;
     }));
@@ -339,8 +329,7 @@ TEST_P(AnyState, Damaged)
             complaint = ccad_core_load(other.core(), damaged.data(),
                                        damaged.size());
             for (uint32_t n = 0; !complaint && n < 4; n++) {
-                ccad_context_info info;
-                ccad_core_context_info(other.core(), n, &info);
+                other.info(n);
             }
         }
         if (!complaint) {

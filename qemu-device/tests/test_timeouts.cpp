@@ -26,9 +26,7 @@ protected:
     bool hangs(uint32_t number)
     {
         return eventually([&] {
-            ccad_context_info info;
-            ccad_core_context_info(device.core(), number, &info);
-            return info.place == CCAD_PLACE_HUNG;
+            return device.info(number).place == CCAD_PLACE_HUNG;
         });
     }
     /* Submit one that hangs. */
