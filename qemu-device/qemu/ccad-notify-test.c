@@ -132,11 +132,7 @@ static void test_msix_unplugs(void)
         qtest_qmp_eventwait(c.qts, "DEVICE_DELETED");
         g_assert_cmphex(qpci_config_readw(c.dev, PCI_VENDOR_ID), ==, 0xffff);
 
-        qtest_qmp_device_add(c.qts, "ccad", "ccad0",
-                             "{'bus':'rp','memdev':'local'}");
-        qpci_config_writew(c.port, cap + PCI_EXP_SLTCTL,
-                           PCI_EXP_SLTCTL_PWR_IND_ON);
-        enable_device(&c);
+        plug(&c);
         enable_context(&c, 0, RING);
         g_assert_cmpuint(run(&c, (struct ccad_desc) {
             .opcode = CCAD_OP_NOP }).status, ==, CCAD_COMP_SUCCESS);

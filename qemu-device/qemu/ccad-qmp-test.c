@@ -378,9 +378,40 @@ static void test_config_space(void)
     stop(&c);
 }
 
+/* The trace once it has text, the clock going on by step_ns each time. */
+static char *wait_for_trace(Ccad *c, const char *file, const char *text,
+                            int64_t step_ns)
+{
+    for (int tries = 0; ; tries++) {
+        char *trace;
+
+        if (step_ns) {
+            qtest_clock_step(c->qts, step_ns);
+        }
+        g_assert_true(g_file_get_contents(file, &trace, NULL, NULL));
+        if (strstr(trace, text)) {
+            return trace;
+        }
+        g_free(trace);
+        g_assert_cmpint(tries, <, 10000);
+        g_usleep(1000);
+    }
+}
+
+static void check_order(const char *trace, const char *const *steps, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        trace = strstr(trace, steps[i]);
+        g_assert_nonnull(trace);
+    }
+}
+
 /* Traces: the life of one command, step by step. */
 static void test_trace(void)
 {
+    static const char *const late[] = {
+        "ccad_step_interrupt ", "ccad_step_slice_end ", "ccad_step_error ",
+    };
     static const char *const steps[] = {
         "ccad_step_take ", "ccad_step_fetch ", "ccad_step_translate ",
         "ccad_step_ask ", "ccad_step_answer ", "ccad_step_complete ",
@@ -389,7 +420,6 @@ static void test_trace(void)
     g_autofree char *file = g_strdup_printf("%s/ccad-trace-%d", g_get_tmp_dir(),
                                             getpid());
     g_autofree char *text = NULL;
-    const char *at;
     PageRequest request;
     Ccad c = { .sid = QPCI_DEVFN(4, 0) };
     uint32_t i;
@@ -406,22 +436,11 @@ static void test_trace(void)
     wait_for(&c, i);
     qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(0) + CCAD_DB_TAIL, 100);
     /* The interrupt comes after the record. */
-    for (int tries = 0; ; tries++) {
-        g_clear_pointer(&text, g_free);
-        g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
-        if (strstr(text, "ccad_step_interrupt ") &&
-            strstr(text, "ccad_step_slice_end ") &&
-            strstr(text, "ccad_step_error ")) {
-            break;
-        }
-        g_assert_cmpint(tries, <, 10000);
-        g_usleep(1000);
+    for (size_t n = 0; n < ARRAY_SIZE(late); n++) {
+        g_free(text);
+        text = wait_for_trace(&c, file, late[n], 0);
     }
-    at = text;
-    for (size_t n = 0; n < ARRAY_SIZE(steps); n++) {
-        at = strstr(at, steps[n]);
-        g_assert_nonnull(at);
-    }
+    check_order(text, steps, ARRAY_SIZE(steps));
     stop(&c);
     unlink(file);
 }
@@ -440,7 +459,6 @@ static void test_trace_injected(void)
     g_autofree char *file = g_strdup_printf("%s/ccad-trace-%d", g_get_tmp_dir(),
                                             getpid());
     g_autofree char *text = NULL;
-    const char *at;
     Ccad c = { .sid = QPCI_DEVFN(4, 0) };
 
     c.qts = ccad_qtest_start(CCAD_PROCESS ",page-requests=1,x-delay-us=100,"
@@ -466,24 +484,13 @@ static void test_trace_injected(void)
     for (unsigned n = 2; n >= 1; n--) {
         enable_context(&c, n, VA + PAGE(13));
         qpci_io_writel(c.dev, c.regs, CCAD_DOORBELL(n) + CCAD_DB_TAIL, 1);
-        for (int tries = 0; ; tries++) {
-            /* It may take several steps, each with a delay of its own. */
-            qtest_clock_step(c.qts, 100 * 1000);
-            g_clear_pointer(&text, g_free);
-            g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
-            if (strstr(text, n == 2 ? "ccad_step_ask context 2 "
-                                    : "ccad_step_stall context 1 ")) {
-                break;
-            }
-            g_assert_cmpint(tries, <, 10000);
-            g_usleep(1000);
-        }
+        g_free(text);
+        /* It may take several steps, each with a delay of its own. */
+        text = wait_for_trace(&c, file, n == 2 ? "ccad_step_ask context 2 "
+                                        : "ccad_step_stall context 1 ",
+                              100 * 1000);
     }
-    at = text;
-    for (size_t n = 0; n < ARRAY_SIZE(steps); n++) {
-        at = strstr(at, steps[n]);
-        g_assert_nonnull(at);
-    }
+    check_order(text, steps, ARRAY_SIZE(steps));
     g_assert_null(strstr(text, "ccad_step_interrupt "));
     stop(&c);
     unlink(file);

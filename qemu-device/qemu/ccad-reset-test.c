@@ -221,7 +221,6 @@ static void test_unplug(void)
     start_behind_port(&c, "");
     for (int round = 0; round < 4; round++) {
         PageRequest request;
-        uint8_t cap = qpci_find_capability(c.port, PCI_CAP_ID_EXP, 0);
 
         set_up_load(&c);
         submit(&c, (struct ccad_desc) {
@@ -235,11 +234,7 @@ static void test_unplug(void)
         respond(&c, &request, 0);
         invalidate_page(&c, VA + PAGE(FIRST));
 
-        qtest_qmp_device_add(c.qts, "ccad", "ccad0",
-                             "{'bus':'rp','memdev':'local'}");
-        qpci_config_writew(c.port, cap + PCI_EXP_SLTCTL,
-                           PCI_EXP_SLTCTL_PWR_IND_ON);
-        enable_device(&c);
+        plug(&c);
         check_registers(&c);
         enable_context(&c, 0, RING);
         g_assert_cmpuint(run(&c, (struct ccad_desc) {

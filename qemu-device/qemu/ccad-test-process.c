@@ -340,6 +340,17 @@ void disable_context(Ccad *c, unsigned n)
     }
 }
 
+void plug(Ccad *c)
+{
+    uint8_t cap = qpci_find_capability(c->port, PCI_CAP_ID_EXP, 0);
+
+    qtest_qmp_device_add(c->qts, "ccad", "ccad0",
+                         "{'bus':'rp','memdev':'local'}");
+    qpci_config_writew(c->port, cap + PCI_EXP_SLTCTL,
+                       PCI_EXP_SLTCTL_PWR_IND_ON);
+    enable_device(c);
+}
+
 void flr(Ccad *c)
 {
     uint8_t cap = qpci_find_capability(c->dev, PCI_CAP_ID_EXP, 0);

@@ -110,6 +110,8 @@ void respond(Ccad *c, PageRequest *request, unsigned code);
 void wait_for_error(Ccad *c, unsigned n, unsigned cause);
 void disable_context(Ccad *c, unsigned n);
 void flr(Ccad *c);
+/* Put the device into the port that it has left, and enable it. */
+void plug(Ccad *c);
 /* A driver behind a port that wants to hear of errors. */
 void enable_aer(Ccad *c);
 /* Address of a register of the port's AER capability. */
