@@ -32,7 +32,7 @@ class Guest(guest.Guest):
             arrived = self._launch(("-incoming", uri))
             try:
                 self._until(lambda: where.exists() or arrived[0].poll() is not None,
-                            "no QEMU listens")
+                            "migration: no QEMU listens")
                 said = self._away(uri)
             except BaseException:
                 procs.kill(arrived[0])
@@ -44,40 +44,42 @@ class Guest(guest.Guest):
         self.proc, self.chan, self.qmp = arrived
         self.went = False
         self._qmp_in = b""
-        self._until(lambda: self._ask("query-status")["status"] == "running", "it does not go on")
+        self._until(lambda: self._ask("query-status")["status"] == "running",
+                    "migration: it does not go on")
         self.moving = False
         where.unlink(missing_ok=True)
         return said["downtime"]
 
     def _away(self, uri):
+        def over():
+            said = self._ask("query-migrate")
+            if said.get("status") in ("failed", "cancelled"):
+                raise Fail(f"migration: {said.get('error-desc') or said['status']}",
+                           f"see {self.qemu_log}")
+            return said if said.get("status") == "completed" else None
+
         self._ask("migrate-set-parameters", **PARAMETERS)
         self._ask("migrate", uri=uri)
-        end = time.monotonic() + LIMIT
-        while True:
-            said = self._ask("query-migrate")
-            if said.get("status") == "completed":
-                return said
-            if said.get("status") in ("failed", "cancelled") or time.monotonic() > end:
-                raise Fail(f"migration: {said.get('error-desc') or said.get('status')}",
-                           f"see {self.qemu_log}")
+        return self._until(over, "migration: it does not end")
 
     def _until(self, holds, otherwise):
+        """What it says once that is true; otherwise what has gone wrong."""
         end = time.monotonic() + LIMIT
-        while not holds():
+        while not (said := holds()):
             if time.monotonic() > end:
-                raise Fail(f"migration: {otherwise}", f"see {self.qemu_log}")
-            time.sleep(0.02)
+                raise Fail(otherwise, f"see {self.qemu_log}")
+            self._step(time.monotonic() + 0.02)
+        return said
 
     def _ask(self, command, **arguments):
         """What the monitor answers."""
         number = self._asked = self._asked + 1
         self.qmp.send(json.dumps({"execute": command, "arguments": arguments,
                                   "id": number}).encode() + b"\n")
-        end = time.monotonic() + LIMIT
-        while number not in self._answers:
-            if self.went or time.monotonic() > end:
-                raise Fail(f"QEMU does not answer to {command}", f"see {self.qemu_log}")
-            self._step(time.monotonic() + 0.02)
+        silent = f"QEMU does not answer to {command}"
+        self._until(lambda: self.went or number in self._answers, silent)
+        if number not in self._answers:
+            raise Fail(silent, f"see {self.qemu_log}")
         said = self._answers.pop(number)
         if "error" in said:
             raise Fail(f"QEMU: {command}: {said['error']['desc']}", f"see {self.qemu_log}")

@@ -8,10 +8,10 @@ bring, over and over until the guest has moved often enough.
 import os
 import time
 
-from .. import machine, migrate
+from .. import migrate
 from ..results import DEAD, FAIL, HANG, PASS, SPLAT
 from ..util import Fail
-from .inguest import GUEST_DIR, boot_status
+from .inguest import GUEST_DIR, Test, boot_status, options_for
 
 MOVES = 6
 PAUSE = 1.0                 # seconds between them
@@ -43,8 +43,7 @@ def run(ctx):
 
 def _case(ctx, name, by_file):
     parts, accel = ctx.parts()
-    o = machine.Options(memory=f"{(1 << 30) + ctx.mode.memory}", qemu_args=ctx.args.qemu_arg or [],
-                        kernel_args=[*ctx.mode.kernel_args, *(ctx.args.kernel_arg or [])])
+    o = options_for(ctx, Test("drivers/ccad", "migrate"))
     g = migrate.Guest(o, parts.qemu, parts.kernel, parts.rootfs, accel)
     log = ctx.log_path(f"migrate-{name}.serial.log")
     said, still = [], []
